@@ -1,0 +1,91 @@
+# courier_pii: PGXS build.
+#
+# The install script is concatenated from schema/*.sql in the order listed
+# here; nothing is picked up by wildcard.  The version is written only in the
+# control file.
+
+EXTENSION = courier_pii
+MODULE_big = courier_pii
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" courier_pii.control)
+
+OBJS = \
+	src/courier_pii.o \
+	src/base/internal.o \
+	src/base/secret.o \
+	src/base/session.o \
+	src/base/settings.o \
+	src/base/shmem.o \
+	src/crypto/cipher.o \
+	src/crypto/custody.o \
+	src/crypto/keyring.o \
+	src/crypto/keystore.o \
+	src/sealed/envelope.o \
+	src/sealed/normalise.o \
+	src/sealed/operators.o \
+	src/sealed/seal.o \
+	src/sealed/search.o \
+	src/sealed/type_io.o \
+	src/mask/account_no.o \
+	src/mask/address.o \
+	src/mask/email.o \
+	src/mask/id_number.o \
+	src/mask/item.o \
+	src/mask/mask.o \
+	src/mask/person_name.o \
+	src/mask/phone.o \
+	src/mask/unit_name.o \
+	src/mask/utf8.o \
+	src/mask/waybill_no.o \
+	src/audit/chain.o \
+	src/audit/ingest.o \
+	src/audit/record.o \
+	src/audit/redact.o \
+	src/audit/spool.o \
+	src/audit/statement.o \
+	src/audit/verify.o \
+	src/audit/worker.o \
+	src/policy/catalog.o \
+	src/policy/condition.o \
+	src/policy/disclosure.o \
+	src/policy/lift.o \
+	src/policy/masked_view.o \
+	src/policy/masked_write.o \
+	src/policy/matrix.o \
+	src/policy/protect.o \
+	src/policy/row_rule.o \
+	src/policy/show.o \
+	src/guard/access.o \
+	src/guard/meter.o \
+	src/guard/statement_hooks.o \
+	src/guard/utility_hook.o \
+	src/people/login_hook.o \
+	src/people/register.o \
+	src/people/roster.o
+
+SCHEMA_PARTS = \
+	schema/00_preamble.sql \
+	schema/10_type.sql \
+	schema/20_policy.sql \
+	schema/30_protect.sql \
+	schema/40_people.sql \
+	schema/50_audit.sql \
+	schema/60_guard.sql \
+	schema/80_grants.sql \
+	schema/90_config_dump.sql \
+	schema/95_comments.sql
+
+DATA_built = courier_pii--$(EXTVERSION).sql
+PG_CPPFLAGS = -I$(CURDIR)/src -DCOURIER_PII_VERSION=\"$(EXTVERSION)\"
+PG_CFLAGS = -fvisibility=hidden $(CPII_CFLAGS)
+SHLIB_LINK = -lcrypto
+
+EXTRA_CLEAN = courier_pii--*.sql test/unit/build test/fuzz/build tmp_check output_iso
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(OBJS): $(wildcard src/*/*.h)
+
+courier_pii--$(EXTVERSION).sql: $(SCHEMA_PARTS) courier_pii.control
+	cat $(SCHEMA_PARTS) > $@

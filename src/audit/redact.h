@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * redact.h
+ *	  Removes literals and comments from a statement's text.  Pure.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_AUDIT_REDACT_H
+#define CPII_AUDIT_REDACT_H
+
+#include <stddef.h>
+
+/*
+ * Write a copy of sql (len bytes) to out, with every string, bit, dollar-quoted
+ * and numeric literal replaced by "?" and comments by one space; identifiers
+ * (quoted ones too) and parameters ($1) stay.  At most outcap - 1 bytes and a
+ * terminator are written, cut at a character boundary; an unterminated literal
+ * swallows the rest.  Returns the length written.
+ */
+extern size_t cpii_redact(const char *sql, size_t len, char *out, size_t outcap);
+
+#endif							/* CPII_AUDIT_REDACT_H */

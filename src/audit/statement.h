@@ -1,0 +1,67 @@
+/*-------------------------------------------------------------------------
+ *
+ * statement.h
+ *	  The account of the statement that is running: what it disclosed, masked,
+ *	  probed and touched.
+ *
+ * The guard opens and closes the account around each top-level statement (or
+ * each slice of a portal); the door (policy/show.c) adds to it.  It lives in
+ * this room so that both can reach it: the door must not know the guard.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_AUDIT_STATEMENT_H
+#define CPII_AUDIT_STATEMENT_H
+
+#include "datatype/timestamp.h"
+
+#define CPII_MAX_STATEMENT_RELATIONS 16
+
+typedef struct CpiiStatement
+{
+	bool		open;			/* a top-level statement is being accounted */
+	bool		no_clear;		/* inside INSERT/UPDATE/MERGE/CTAS/...: masks only */
+	bool		writing;		/* plain INSERT, UPDATE, COPY FROM: seals are no
+								 * probes */
+	bool		limit_hit;		/* PI001 was raised (or warned of) */
+	int64		disclosed;
+	int64		masked;
+	int64		probes;
+	int64		allowance;		/* clear values still allowed; -1 = unlimited */
+	int64		probe_allowance;	/* likewise for probes */
+	uint32		classes;		/* bit n = class n was met at the door */
+	int			nrelations;
+	Oid			relations[CPII_MAX_STATEMENT_RELATIONS];
+	uint64		begin_seq;		/* sequence number of the BEGIN record, or 0 */
+} CpiiStatement;
+
+extern CpiiStatement cpii_statement;
+
+/*
+ * Called by the door before it returns a clear value: raises PI001 when the
+ * allowance is used up (warns once in "warn" mode), else counts it.  The guard
+ * supplies the allowance lazily through cpii_allowance_source at the first
+ * clear value or probe of a statement.
+ */
+extern void cpii_statement_disclose(int class_id);
+extern void cpii_statement_mask(int class_id);
+extern void cpii_statement_probe(int class_id);
+
+/* remember a protected relation (deduplicated) */
+extern void cpii_statement_touch(Oid relid);
+
+/* installed by the guard: fill allowance and probe_allowance */
+typedef void (*CpiiAllowanceSource) (CpiiStatement *statement);
+extern CpiiAllowanceSource cpii_allowance_source;
+
+/*
+ * Installed by the guard: the statement has just disclosed its first value
+ * while code that may talk to the client early is running; write BEGIN.
+ */
+typedef void (*CpiiBeginRecord) (void);
+extern CpiiBeginRecord cpii_begin_record;
+
+/* start a fresh account */
+extern void cpii_statement_reset(void);
+
+#endif							/* CPII_AUDIT_STATEMENT_H */

@@ -1,0 +1,174 @@
+/*-------------------------------------------------------------------------
+ *
+ * internal.c
+ *	  Statements that the extension itself runs, and names of its objects.
+ *
+ * cpii_internal_depth is reset at (sub)transaction abort to the depth that the
+ * (sub)transaction began with, so an error cannot leave the mark behind.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "base/internal.h"
+
+int			cpii_internal_depth = 0;
+bool		cpii_preloaded = false;
+
+void
+cpii_require_preload(void)
+{
+	if (!cpii_preloaded)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("courier_pii must be loaded via \"shared_preload_libraries\""),
+				 errhint("Add \"courier_pii\" to \"shared_preload_libraries\" in postgresql.conf and restart the server.")));
+}
+
+Oid
+cpii_schema_oid(bool missing_ok)
+{
+	return get_namespace_oid("courier_pii", missing_ok);
+}
+
+Oid
+cpii_relation_oid(const char *name, bool missing_ok)
+{
+	Oid			nsp = cpii_schema_oid(missing_ok);
+	Oid			rel = InvalidOid;
+
+	if (OidIsValid(nsp))
+		rel = get_relname_relid(name, nsp);
+	if (!OidIsValid(rel) && !missing_ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"courier_pii.%s\" does not exist", name),
+				 errhint("Run CREATE EXTENSION courier_pii in this database.")));
+	return rel;
+}
+
+Oid
+cpii_owner_oid(void)
+{
+	Oid			nsp = cpii_schema_oid(false);
+	HeapTuple	tup = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(nsp));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tup))
+		elog(ERROR, "cache lookup failed for schema %u", nsp);
+	owner = ((Form_pg_namespace) GETSTRUCT(tup))->nspowner;
+	ReleaseSysCache(tup);
+	return owner;
+}
+
+void
+cpii_internal_begin(CpiiInternalState *state)
+{
+	Oid			owner = cpii_owner_oid();
+
+	GetUserIdAndSecContext(&state->userid, &state->sec_context);
+	state->guc_nestlevel = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	SetUserIdAndSecContext(owner,
+						   state->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	cpii_internal_depth++;
+}
+
+void
+cpii_internal_end(CpiiInternalState *state)
+{
+	cpii_internal_depth--;
+	SetUserIdAndSecContext(state->userid, state->sec_context);
+	AtEOXact_GUC(false, state->guc_nestlevel);
+}
+
+int
+cpii_internal_execute(const char *sql, int nargs, Oid *argtypes, Datum *values,
+					  const char *nulls, bool read_only, long count)
+{
+	CpiiInternalState state;
+	int			rc;
+
+	cpii_internal_begin(&state);
+	rc = SPI_execute_with_args(sql, nargs, argtypes, values, nulls,
+							   read_only, count);
+	cpii_internal_end(&state);
+	if (rc < 0)
+		elog(ERROR, "internal statement returned %s", SPI_result_code_string(rc));
+	return rc;
+}
+
+/* ---- restoring the mark after errors ---- */
+
+#define MAX_SUBXACT_MARKS 64
+
+typedef struct SubxactMark
+{
+	SubTransactionId subid;
+	int			depth;
+} SubxactMark;
+
+static SubxactMark marks[MAX_SUBXACT_MARKS];
+static int	nmarks = 0;
+
+static void
+internal_xact_callback(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT ||
+		event == XACT_EVENT_PREPARE || event == XACT_EVENT_PARALLEL_ABORT ||
+		event == XACT_EVENT_PARALLEL_COMMIT)
+	{
+		cpii_internal_depth = 0;
+		nmarks = 0;
+	}
+}
+
+static void
+internal_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+						  SubTransactionId parentSubid, void *arg)
+{
+	if (event == SUBXACT_EVENT_START_SUB)
+	{
+		/* deeper nesting than we track can only start outside internal code */
+		if (nmarks < MAX_SUBXACT_MARKS && cpii_internal_depth > 0)
+		{
+			marks[nmarks].subid = mySubid;
+			marks[nmarks].depth = cpii_internal_depth;
+			nmarks++;
+		}
+	}
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		int			depth = 0;
+
+		while (nmarks > 0 && marks[nmarks - 1].subid >= mySubid)
+		{
+			depth = marks[nmarks - 1].depth;
+			nmarks--;
+		}
+		cpii_internal_depth = depth;
+	}
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		while (nmarks > 0 && marks[nmarks - 1].subid >= mySubid)
+			nmarks--;
+	}
+}
+
+void
+cpii_internal_init(void)
+{
+	RegisterXactCallback(internal_xact_callback, NULL);
+	RegisterSubXactCallback(internal_subxact_callback, NULL);
+}

@@ -1,0 +1,55 @@
+/*-------------------------------------------------------------------------
+ *
+ * internal.h
+ *	  Statements that the extension itself runs.
+ *
+ * They run with the extension owner's rights, are exempt from accounting and
+ * from the guard's refusal of direct changes to our registers, and must name
+ * every object with its schema (operators of pg_catalog only; search_path is
+ * pinned while they run).  Values are passed as parameters, never spliced.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_INTERNAL_H
+#define CPII_INTERNAL_H
+
+/* > 0 while the extension runs a statement of its own */
+extern PGDLLIMPORT int cpii_internal_depth;
+
+/* true when the library came through shared_preload_libraries */
+extern bool cpii_preloaded;
+
+/* raises 55000 with a hint when the library was not preloaded */
+extern void cpii_require_preload(void);
+
+/* OID of an object of schema courier_pii; InvalidOid when missing_ok */
+extern Oid	cpii_schema_oid(bool missing_ok);
+extern Oid	cpii_relation_oid(const char *name, bool missing_ok);
+/* owner of the extension (a superuser) */
+extern Oid	cpii_owner_oid(void);
+
+/*
+ * Raised identity and "internal" mark.  Begin/end pairs nest; on error the
+ * (sub)transaction abort restores everything by itself.
+ */
+typedef struct CpiiInternalState
+{
+	Oid			userid;
+	int			sec_context;
+	int			guc_nestlevel;
+} CpiiInternalState;
+
+extern void cpii_internal_begin(CpiiInternalState *state);
+extern void cpii_internal_end(CpiiInternalState *state);
+
+/*
+ * SPI_execute_with_args between cpii_internal_begin and _end; the caller has
+ * called SPI_connect().  Returns the SPI code; raises when it is negative.
+ */
+extern int	cpii_internal_execute(const char *sql, int nargs, Oid *argtypes,
+								  Datum *values, const char *nulls,
+								  bool read_only, long count);
+
+extern void cpii_internal_init(void);
+
+#endif							/* CPII_INTERNAL_H */

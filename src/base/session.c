@@ -1,0 +1,179 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.c
+ *	  Who is acting: the facts of one session that decisions and records need.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "common/ip.h"
+#include "libpq/libpq-be.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "base/errcodes.h"
+#include "base/internal.h"
+#include "base/session.h"
+
+CpiiPersonLookup cpii_person_lookup = NULL;
+CpiiAccountDenied cpii_account_denied = NULL;
+
+static CpiiActor actor;
+static bool actor_valid = false;
+static bool actor_known = false;	/* computed at least once */
+static bool callback_registered = false;
+
+static void
+role_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	actor_valid = false;
+}
+
+static bool
+role_name(Oid role, char *buf)
+{
+	HeapTuple	tup = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	bool		super = false;
+
+	if (HeapTupleIsValid(tup))
+	{
+		Form_pg_authid form = (Form_pg_authid) GETSTRUCT(tup);
+
+		strlcpy(buf, NameStr(form->rolname), NAMEDATALEN);
+		super = form->rolsuper;
+		ReleaseSysCache(tup);
+	}
+	else
+		snprintf(buf, NAMEDATALEN, "%u", role); /* dropped meanwhile */
+	return super;
+}
+
+static void
+fill_client(CpiiActor *a)
+{
+	a->client_addr[0] = '\0';
+	a->client_port = -1;
+	if (MyProcPort == NULL)
+		return;
+	if (MyProcPort->raddr.addr.ss_family == AF_INET ||
+		MyProcPort->raddr.addr.ss_family == AF_INET6)
+	{
+		char		port[NI_MAXSERV];
+
+		if (pg_getnameinfo_all(&MyProcPort->raddr.addr,
+							   MyProcPort->raddr.salen,
+							   a->client_addr, sizeof(a->client_addr),
+							   port, sizeof(port),
+							   NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+			a->client_port = atoi(port);
+		else
+			a->client_addr[0] = '\0';
+	}
+}
+
+const CpiiActor *
+cpii_session_actor(void)
+{
+	Oid			login = GetAuthenticatedUserId();
+	Oid			session = GetSessionUserId();
+	Oid			outer = GetOuterUserId();
+
+	if (!OidIsValid(login))
+		login = session;
+
+	if (actor_valid && actor.login == login && actor.session == session &&
+		actor.outer == outer)
+		return &actor;
+
+	if (!callback_registered)
+	{
+		CacheRegisterSyscacheCallback(AUTHOID, role_changed, (Datum) 0);
+		callback_registered = true;
+	}
+
+	actor.login = login;
+	actor.session = session;
+	actor.outer = outer;
+	actor.privileged = role_name(login, actor.login_name);
+	(void) role_name(session, actor.session_name);
+	if (role_name(outer, actor.outer_name))
+		actor.privileged = true;
+	fill_client(&actor);
+
+	actor.staff_no[0] = '\0';
+	actor.org[0] = '\0';
+	actor.proof = CPII_PROOF_NONE;
+	if (cpii_person_lookup != NULL &&
+		cpii_person_lookup(login, actor.staff_no, actor.org))
+		actor.proof = CPII_PROOF_LOGIN;
+
+	actor_valid = true;
+	actor_known = true;
+	return &actor;
+}
+
+const CpiiActor *
+cpii_session_actor_last(void)
+{
+	return actor_known ? &actor : NULL;
+}
+
+void
+cpii_session_forget(void)
+{
+	actor_valid = false;
+}
+
+const char *
+cpii_proof_name(CpiiProof proof)
+{
+	switch (proof)
+	{
+		case CPII_PROOF_NONE:
+			return "none";
+		case CPII_PROOF_LOGIN:
+			return "login";
+		case CPII_PROOF_TOKEN:
+			return "token";
+	}
+	return "none";
+}
+
+bool
+cpii_session_has_duty(const char *duty)
+{
+	const CpiiActor *who = cpii_session_actor();
+	Oid			role = get_role_oid(duty, true);
+
+	return OidIsValid(role) &&
+		is_member_of_role_nosuper(who->login, role) &&
+		has_privs_of_role(who->outer, role);
+}
+
+void
+cpii_require_duty(const char *duty)
+{
+	cpii_require_preload();
+
+	if (cpii_session_has_duty(duty))
+		return;
+	/* set-up: a superuser who logged in as such may call everything */
+	if (superuser_arg(cpii_session_actor()->login) &&
+		superuser_arg(GetOuterUserId()))
+		return;
+	ereport(ERROR,
+			(errcode(CPII_ERRCODE_DUTY_MISSING),
+			 errmsg("permission denied: duty \"%s\" is required", duty),
+			 errhint("Ask a member of role \"%s\".", duty)));
+}
+
+void
+cpii_session_init(void)
+{
+}

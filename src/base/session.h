@@ -1,0 +1,87 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.h
+ *	  Who is acting: the facts of one session that decisions and records need.
+ *
+ * Four identities are kept apart: the authenticated (login) role, the session
+ * role, the outer role (SET ROLE) and the current role (which a SECURITY
+ * DEFINER function changes).  Decisions use login and outer only.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_SESSION_H
+#define CPII_SESSION_H
+
+#include "datatype/timestamp.h"
+
+#define CPII_STAFF_NO_LEN 64
+#define CPII_ORG_LEN 64
+
+typedef enum CpiiProof
+{
+	CPII_PROOF_NONE,			/* the login role is nobody in the roster */
+	CPII_PROOF_LOGIN,			/* the login role belongs to a person */
+	CPII_PROOF_TOKEN			/* a signed token named the person */
+} CpiiProof;
+
+typedef struct CpiiActor
+{
+	Oid			login;
+	Oid			session;
+	Oid			outer;
+	char		login_name[NAMEDATALEN];
+	char		session_name[NAMEDATALEN];
+	char		outer_name[NAMEDATALEN];	/* recorded as current_role */
+	bool		privileged;		/* login or outer is a superuser */
+	CpiiProof	proof;
+	char		staff_no[CPII_STAFF_NO_LEN];	/* "" when proof is none */
+	char		org[CPII_ORG_LEN];
+	char		client_addr[64];	/* "" for a local socket */
+	int			client_port;	/* -1 for a local socket */
+} CpiiActor;
+
+/*
+ * The actor now; recomputed when an identity changed since the last call.
+ * Needs catalog access (a valid transaction).  Never raises for an unknown
+ * person; the result lives in backend memory.
+ */
+extern const CpiiActor *cpii_session_actor(void);
+
+/*
+ * The actor as last computed, without any catalog access: for error paths and
+ * process exit.  NULL when none was computed yet.
+ */
+extern const CpiiActor *cpii_session_actor_last(void);
+
+/* forget the computed actor (role renamed, roster changed, actor token) */
+extern void cpii_session_forget(void);
+
+extern const char *cpii_proof_name(CpiiProof proof);
+
+/*
+ * Installed by the people room: look the login role up in the roster.  Returns
+ * false when nobody has that login; else fills staff_no and org (buffers of
+ * the sizes above).  No catalog access; must not raise.
+ */
+typedef bool (*CpiiPersonLookup) (Oid login, char *staff_no, char *org);
+extern CpiiPersonLookup cpii_person_lookup;
+
+/*
+ * Installed by the people room: is the account of any of these roles denied
+ * at this moment?  Cheap: one atomic read in the common case.
+ */
+typedef bool (*CpiiAccountDenied) (Oid login, Oid session, Oid outer);
+extern CpiiAccountDenied cpii_account_denied;
+
+/* is the role a member (ignoring superuser power) of a duty role by name? */
+extern bool cpii_session_has_duty(const char *duty);
+
+/*
+ * Raise unless the caller may use functions of this duty: a member of the duty
+ * role (login and outer both), or, until the duties are sealed, a superuser.
+ */
+extern void cpii_require_duty(const char *duty);
+
+extern void cpii_session_init(void);
+
+#endif							/* CPII_SESSION_H */

@@ -1,0 +1,163 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.c
+ *	  Definitions of all settings, in alphabetical order.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "mb/pg_wchar.h"
+#include "utils/guc.h"
+
+#include "base/settings.h"
+
+char	   *cpii_actor_key_file = NULL;
+char	   *cpii_audit_directory = NULL;
+int			cpii_audit_on_failure = CPII_AUDIT_DENY;
+int			cpii_audit_sync = CPII_SYNC_BULK;
+char	   *cpii_database = NULL;
+int			cpii_default_limit_day = 20000;
+int			cpii_default_limit_hour = 5000;
+int			cpii_default_limit_statement = 1000;
+int			cpii_default_probe_limit = 1000;
+int			cpii_enforcement = CPII_ENFORCE_ON;
+char	   *cpii_key_command = NULL;
+char	   *cpii_key_file = NULL;
+int			cpii_key_source = CPII_KEY_SOURCE_FILE;
+char	   *cpii_key_store = NULL;
+int			cpii_max_staff = 20000;
+char	   *cpii_node_name = NULL;
+char	   *cpii_purpose = NULL;
+char	   *cpii_ticket = NULL;
+
+static const struct config_enum_entry key_source_options[] = {
+	{"file", CPII_KEY_SOURCE_FILE, false},
+	{"command", CPII_KEY_SOURCE_COMMAND, false},
+	{"custodians", CPII_KEY_SOURCE_CUSTODIANS, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry audit_failure_options[] = {
+	{"deny", CPII_AUDIT_DENY, false},
+	{"allow", CPII_AUDIT_ALLOW, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry audit_sync_options[] = {
+	{"off", CPII_SYNC_OFF, false},
+	{"bulk", CPII_SYNC_BULK, false},
+	{"all", CPII_SYNC_ALL, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry enforcement_options[] = {
+	{"warn", CPII_ENFORCE_WARN, false},
+	{"on", CPII_ENFORCE_ON, false},
+	{NULL, 0, false}
+};
+
+/* purpose and ticket go into every record: bound their length */
+static bool
+check_short_text(char **newval, void **extra, GucSource source)
+{
+	if (*newval && strlen(*newval) > 256)
+	{
+		GUC_check_errdetail("The value must not be longer than 256 bytes.");
+		return false;
+	}
+	return true;
+}
+
+void
+cpii_settings_init(void)
+{
+	DefineCustomStringVariable("courier_pii.actor_key_file",
+							   "Sets the file with the keys that actor tokens are checked with.",
+							   NULL, &cpii_actor_key_file, "",
+							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.audit_directory",
+							   "Sets the directory of the audit spool.",
+							   "A relative path is taken from the data directory; a directory outside it is recommended.",
+							   &cpii_audit_directory, "courier_pii_audit",
+							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomEnumVariable("courier_pii.audit_on_failure",
+							 "Sets what happens to access to personal data when an audit record cannot be stored.",
+							 NULL, &cpii_audit_on_failure, CPII_AUDIT_DENY, audit_failure_options,
+							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomEnumVariable("courier_pii.audit_sync",
+							 "Sets which audit records are flushed to disk before the statement goes on.",
+							 NULL, &cpii_audit_sync, CPII_SYNC_BULK, audit_sync_options,
+							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.database",
+							   "Sets the one database of this server that is protected.",
+							   NULL, &cpii_database, "postgres",
+							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.default_limit_day",
+							"Sets the number of clear values per day for a person without a limit entry.",
+							NULL, &cpii_default_limit_day, 20000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.default_limit_hour",
+							"Sets the number of clear values per hour for a person without a limit entry.",
+							NULL, &cpii_default_limit_hour, 5000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.default_limit_statement",
+							"Sets the number of clear values per statement for a person without a limit entry.",
+							NULL, &cpii_default_limit_statement, 1000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.default_probe_limit",
+							"Sets the number of searches by real value per statement.",
+							"Equality searches and seals of literals outside plain INSERT are counted as probes.",
+							&cpii_default_probe_limit, 1000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomEnumVariable("courier_pii.enforcement",
+							 "Sets whether limits are enforced or only reported.",
+							 "With \"warn\" a statement over its limit is recorded and warned about, not ended.  Masks are never affected.",
+							 &cpii_enforcement, CPII_ENFORCE_ON, enforcement_options,
+							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.key_command",
+							   "Sets the command that prints the master key.",
+							   NULL, &cpii_key_command, "",
+							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.key_file",
+							   "Sets the file that holds the master key.",
+							   "32 raw bytes or 64 hexadecimal digits; owned by the server account with mode 0600 or 0400, outside the data directory.",
+							   &cpii_key_file, "",
+							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomEnumVariable("courier_pii.key_source",
+							 "Sets where the master key comes from.",
+							 NULL, &cpii_key_source, CPII_KEY_SOURCE_FILE, key_source_options,
+							 PGC_POSTMASTER, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.key_store",
+							   "Sets the directory of the epoch secrets.",
+							   "Must lie outside the data directory and outside database backups.  Empty: the key file's name with \".store\" appended.",
+							   &cpii_key_store, "",
+							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.max_staff",
+							"Sets the number of accounts that shared memory has room for.",
+							NULL, &cpii_max_staff, 20000, 100, 1000000,
+							PGC_POSTMASTER, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.node_name",
+							   "Sets the name of this server in audit records.",
+							   "Empty: the host's name.",
+							   &cpii_node_name, "",
+							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.purpose",
+							   "States the matter that the session works on.",
+							   "Recorded with every access; use SET LOCAL behind a connection pool.",
+							   &cpii_purpose, "",
+							   PGC_USERSET, GUC_NOT_IN_SAMPLE, check_short_text, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.ticket",
+							   "States the ticket that the session works under.",
+							   NULL, &cpii_ticket, "",
+							   PGC_USERSET, GUC_NOT_IN_SAMPLE, check_short_text, NULL, NULL);
+
+	MarkGUCPrefixReserved("courier_pii");
+}

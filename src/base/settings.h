@@ -1,0 +1,67 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.h
+ *	  All settings of courier_pii (prefix "courier_pii.").
+ *
+ * Enforcement settings are POSTMASTER or SIGHUP, never SUSET: since
+ * PostgreSQL 15 a SUSET setting can be handed to anyone with GRANT SET ON
+ * PARAMETER.  Only "purpose" and "ticket" belong to the user.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_SETTINGS_H
+#define CPII_SETTINGS_H
+
+typedef enum CpiiKeySource
+{
+	CPII_KEY_SOURCE_FILE,
+	CPII_KEY_SOURCE_COMMAND,
+	CPII_KEY_SOURCE_CUSTODIANS
+} CpiiKeySource;
+
+typedef enum CpiiAuditFailure
+{
+	CPII_AUDIT_DENY,
+	CPII_AUDIT_ALLOW
+} CpiiAuditFailure;
+
+typedef enum CpiiAuditSync
+{
+	CPII_SYNC_OFF,
+	CPII_SYNC_BULK,
+	CPII_SYNC_ALL
+} CpiiAuditSync;
+
+typedef enum CpiiEnforcement
+{
+	CPII_ENFORCE_WARN,
+	CPII_ENFORCE_ON
+} CpiiEnforcement;
+
+/* POSTMASTER */
+extern char *cpii_actor_key_file;
+extern char *cpii_audit_directory;
+extern char *cpii_database;
+extern char *cpii_key_command;
+extern char *cpii_key_file;
+extern int	cpii_key_source;
+extern char *cpii_key_store;
+extern int	cpii_max_staff;
+extern char *cpii_node_name;
+
+/* SIGHUP */
+extern int	cpii_audit_on_failure;
+extern int	cpii_audit_sync;
+extern int	cpii_default_limit_day;
+extern int	cpii_default_limit_hour;
+extern int	cpii_default_limit_statement;
+extern int	cpii_default_probe_limit;
+extern int	cpii_enforcement;
+
+/* USERSET */
+extern char *cpii_purpose;
+extern char *cpii_ticket;
+
+extern void cpii_settings_init(void);
+
+#endif							/* CPII_SETTINGS_H */

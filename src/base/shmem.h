@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ *
+ * shmem.h
+ *	  Sums up what the rooms want of shared memory and calls them to set it up.
+ *
+ * A room calls cpii_shmem_register() from its init function (in _PG_init);
+ * we own the two shared memory hooks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_SHMEM_H
+#define CPII_SHMEM_H
+
+typedef Size (*CpiiShmemSize) (void);
+
+/*
+ * Attach to (and, when "found" is false, initialise) a room's area.  Called
+ * with AddinShmemInitLock held in exclusive mode.  "lock" is the first of the
+ * room's "nlocks" lightweight locks.
+ */
+typedef void (*CpiiShmemInit) (void *area, bool found, LWLockPadded *locks);
+
+/* name: also the name of the lock tranche, visible in pg_stat_activity */
+extern void cpii_shmem_register(const char *name, CpiiShmemSize size,
+								CpiiShmemInit init, int nlocks);
+
+extern void cpii_shmem_init(void);
+
+#endif							/* CPII_SHMEM_H */

@@ -1,0 +1,62 @@
+/*-------------------------------------------------------------------------
+ *
+ * mask.h
+ *	  Masks: pure functions from text to text, one file per class.
+ *
+ * Input and output are UTF-8 (the caller converts from the server encoding).
+ * No palloc, no settings, no catalog, no global state: the room compiles
+ * outside the server for unit tests and fuzzing.
+ *
+ * Every mask is idempotent, safe for any bytes (malformed UTF-8 is treated as
+ * "cannot be parsed"), and fails closed: what cannot be parsed is hidden whole
+ * ("***").  An empty input stays empty.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_MASK_H
+#define CPII_MASK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef enum CpiiMaskForm
+{
+	CPII_FORM_MASKED,			/* what office roles see by default */
+	CPII_FORM_LABEL				/* the privacy form of the e-waybill standard */
+} CpiiMaskForm;
+
+/* what a hidden value looks like, whatever its class and length */
+#define CPII_HIDDEN_TEXT "***"
+
+/*
+ * Upper bound of the output of cpii_mask for an input of inlen bytes.
+ */
+extern size_t cpii_mask_bound(size_t inlen);
+
+/*
+ * Mask in[0..inlen) of class class_id (see base/classes.h) into out, which has
+ * room for at least cpii_mask_bound(inlen) bytes.  Returns the output length;
+ * no terminator is written.  An unknown class is hidden.
+ */
+extern size_t cpii_mask(int class_id, CpiiMaskForm form,
+						const char *in, size_t inlen, char *out);
+
+/*
+ * Does the text look like the output of a mask of this class, so that storing
+ * it would destroy a real value?  For item and note only the hidden text itself
+ * counts; for the others any '*' or full-width '＊'.
+ */
+extern bool cpii_looks_masked(int class_id, const char *in, size_t inlen);
+
+/* one per class; same contract as cpii_mask */
+extern size_t cpii_mask_person_name(CpiiMaskForm form, const char *in, size_t inlen, char *out);
+extern size_t cpii_mask_phone(CpiiMaskForm form, const char *in, size_t inlen, char *out);
+extern size_t cpii_mask_address(CpiiMaskForm form, const char *in, size_t inlen, char *out);
+extern size_t cpii_mask_id_number(CpiiMaskForm form, const char *in, size_t inlen, char *out);
+extern size_t cpii_mask_unit_name(CpiiMaskForm form, const char *in, size_t inlen, char *out);
+extern size_t cpii_mask_waybill_no(CpiiMaskForm form, const char *in, size_t inlen, char *out);
+extern size_t cpii_mask_item(CpiiMaskForm form, const char *in, size_t inlen, char *out);
+extern size_t cpii_mask_email(CpiiMaskForm form, const char *in, size_t inlen, char *out);
+extern size_t cpii_mask_account_no(CpiiMaskForm form, const char *in, size_t inlen, char *out);
+
+#endif							/* CPII_MASK_H */

@@ -1,0 +1,32 @@
+/*-------------------------------------------------------------------------
+ *
+ * roster.h
+ *	  Shared memory that knows who may work.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_ROSTER_H
+#define CPII_ROSTER_H
+
+/* shared memory, snapshot file, login hook; installs cpii_person_lookup and
+ * cpii_account_denied of base/session.h */
+extern void cpii_people_init(void);
+
+/*
+ * Raise FATAL PI005 when the account of the session (authenticated, session or
+ * outer role) is disabled.  Called by the guard at each top-level statement,
+ * portal slice, utility statement and fast-path call.  Cheap when nothing
+ * changed: one atomic read and a time comparison.
+ */
+extern void cpii_roster_check(void);
+
+/*
+ * Window counters of a person: clear values in the current hour and day, kept
+ * in shared memory by login role.  cpii_roster_window_used reads them (0, 0 for
+ * a role that is not in the roster: such roles are counted by role all the
+ * same); cpii_roster_window_add adds after a statement.  Neither raises.
+ */
+extern void cpii_roster_window_used(Oid login, int64 *hour, int64 *day);
+extern void cpii_roster_window_add(Oid login, int64 disclosed);
+
+#endif							/* CPII_ROSTER_H */
