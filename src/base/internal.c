@@ -22,6 +22,7 @@
 #include "base/internal.h"
 
 int			cpii_internal_depth = 0;
+int			cpii_planning_depth = 0;
 bool		cpii_preloaded = false;
 
 void
@@ -130,6 +131,7 @@ internal_xact_callback(XactEvent event, void *arg)
 		event == XACT_EVENT_PARALLEL_COMMIT)
 	{
 		cpii_internal_depth = 0;
+		cpii_planning_depth = 0;
 		nmarks = 0;
 	}
 }

@@ -16,6 +16,13 @@
 /* > 0 while the extension runs a statement of its own */
 extern PGDLLIMPORT int cpii_internal_depth;
 
+/*
+ * > 0 while the planner runs and no executor runs below it: functions that
+ * disclose or probe must then do neither, for the planner evaluates stable
+ * functions to estimate.
+ */
+extern int	cpii_planning_depth;
+
 /* true when the library came through shared_preload_libraries */
 extern bool cpii_preloaded;
 

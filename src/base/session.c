@@ -10,7 +10,7 @@
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "common/ip.h"
-#include "libpq/libpq-be.h"
+
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
@@ -19,6 +19,7 @@
 #include "base/compat.h"
 #include "base/errcodes.h"
 #include "base/internal.h"
+#include "base/port.h"
 #include "base/session.h"
 
 CpiiPersonLookup cpii_person_lookup = NULL;

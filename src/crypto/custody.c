@@ -1,0 +1,165 @@
+/*-------------------------------------------------------------------------
+ *
+ * custody.c
+ *	  Where the master key comes from: the "file" source.
+ *
+ * The file holds 32 raw bytes or 64 hexadecimal digits (a final newline is
+ * allowed).  It must be a regular file of the server account or of root that
+ * nobody else can read, outside the data directory, so that a base backup does
+ * not carry the key along.  A key is never made here: a missing file means a
+ * sealed server.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "storage/fd.h"
+
+#include "base/secret.h"
+#include "base/settings.h"
+#include "crypto/custody.h"
+
+#define MAX_KEY_FILE_LEN 128
+
+bool
+cpii_custody_inside_data_directory(const char *path)
+{
+	char		real_path[MAXPGPATH];
+	char		real_data[MAXPGPATH];
+	char	   *p;
+
+	if (!is_absolute_path(path))
+		return true;
+	p = realpath(path, NULL);
+	strlcpy(real_path, p ? p : path, MAXPGPATH);
+	free(p);
+	p = realpath(DataDir, NULL);
+	strlcpy(real_data, p ? p : DataDir, MAXPGPATH);
+	free(p);
+	canonicalize_path(real_path);
+	return path_is_prefix_of_path(real_data, real_path);
+}
+
+static int
+hex_value(int c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = pg_tolower((unsigned char) c);
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+static bool
+decode_key(unsigned char *buf, ssize_t len, unsigned char key[CPII_KEY_LEN])
+{
+	if (len == CPII_KEY_LEN)
+	{
+		memcpy(key, buf, CPII_KEY_LEN);
+		return true;
+	}
+	while (len > 2 * CPII_KEY_LEN &&
+		   (buf[len - 1] == '\n' || buf[len - 1] == '\r'))
+		len--;
+	if (len != 2 * CPII_KEY_LEN)
+		return false;
+	for (int i = 0; i < CPII_KEY_LEN; i++)
+	{
+		int			high = hex_value(buf[2 * i]);
+		int			low = hex_value(buf[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		key[i] = (unsigned char) (high << 4 | low);
+	}
+	return true;
+}
+
+static bool
+key_from_file(unsigned char key[CPII_KEY_LEN], const char **detail,
+			  const char **hint)
+{
+	struct stat st;
+	unsigned char buf[MAX_KEY_FILE_LEN + 1];
+	ssize_t		len;
+	int			fd;
+	bool		ok;
+
+	if (cpii_key_file == NULL || cpii_key_file[0] == '\0')
+	{
+		*detail = "No key file is configured.";
+		*hint = "Set courier_pii.key_file and restart the server.";
+		return false;
+	}
+	if (cpii_custody_inside_data_directory(cpii_key_file))
+	{
+		*detail = psprintf("Key file \"%s\" lies inside the data directory.",
+						   cpii_key_file);
+		*hint = "Move it out of the data directory, so that backups do not carry the key.";
+		return false;
+	}
+
+	fd = OpenTransientFile(cpii_key_file, O_RDONLY | PG_BINARY);
+	if (fd < 0)
+	{
+		*detail = psprintf("Could not open key file \"%s\": %s.",
+						   cpii_key_file, strerror(errno));
+		*hint = "Check courier_pii.key_file.";
+		return false;
+	}
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+	{
+		CloseTransientFile(fd);
+		*detail = psprintf("Key file \"%s\" is not a regular file.",
+						   cpii_key_file);
+		*hint = "Check courier_pii.key_file.";
+		return false;
+	}
+	if ((st.st_uid != geteuid() && st.st_uid != 0) ||
+		(st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+	{
+		CloseTransientFile(fd);
+		*detail = psprintf("Key file \"%s\" is accessible to other users; its mode is %04o.",
+						   cpii_key_file, (unsigned int) (st.st_mode & 07777));
+		*hint = "Set the mode to 0600 and the owner to the server account.";
+		return false;
+	}
+	len = read(fd, buf, sizeof(buf));
+	CloseTransientFile(fd);
+	if (len < 0)
+	{
+		*detail = psprintf("Could not read key file \"%s\".", cpii_key_file);
+		*hint = "Check courier_pii.key_file.";
+		return false;
+	}
+	ok = decode_key(buf, len, key);
+	cpii_wipe(buf, sizeof(buf));
+	if (!ok)
+	{
+		*detail = psprintf("Key file \"%s\" has the wrong length or form.",
+						   cpii_key_file);
+		*hint = "A key file holds 32 raw bytes or 64 hexadecimal digits.";
+	}
+	return ok;
+}
+
+bool
+cpii_custody_master_key(unsigned char key[CPII_KEY_LEN], const char **detail,
+						const char **hint)
+{
+	*detail = NULL;
+	*hint = NULL;
+	if (cpii_key_source == CPII_KEY_SOURCE_FILE)
+		return key_from_file(key, detail, hint);
+
+	*detail = "This version supports the key source \"file\" only.";
+	*hint = "Set courier_pii.key_source to \"file\".";
+	return false;
+}

@@ -1,0 +1,161 @@
+/*-------------------------------------------------------------------------
+ *
+ * envelope.c
+ *	  Byte layout of a sealed value.  Pure.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "sealed/envelope.h"
+
+#include <string.h>
+
+#include "crypto/cipher.h"
+
+size_t
+cpii_envelope_aad_size(int flags)
+{
+	size_t		size = CPII_ENVELOPE_HEADER_LEN;
+
+	if (flags & CPII_FLAG_TAG)
+		size += CPII_SEARCH_TAG_LEN;
+	if (flags & CPII_FLAG_TAIL)
+		size += CPII_TAIL_TAG_LEN;
+	return size;
+}
+
+size_t
+cpii_envelope_size(int flags, size_t textlen)
+{
+	size_t		size = cpii_envelope_aad_size(flags);
+
+	if (!(flags & CPII_FLAG_SEARCH))
+		size += CPII_NONCE_LEN + textlen + CPII_AEAD_TAG_LEN;
+	return size;
+}
+
+void
+cpii_envelope_header(unsigned char *out, int suite, int flags, int class_id,
+					 int epoch)
+{
+	out[0] = (unsigned char) (CPII_ENVELOPE_VERSION << 4 | suite);
+	out[1] = (unsigned char) flags;
+	out[2] = (unsigned char) (class_id >> 8);
+	out[3] = (unsigned char) class_id;
+	out[4] = (unsigned char) (epoch >> 8);
+	out[5] = (unsigned char) epoch;
+}
+
+bool
+cpii_envelope_parse(const unsigned char *bytes, size_t len,
+					CpiiEnvelope *envelope)
+{
+	const unsigned char *p;
+	size_t		fixed;
+
+	if (len < CPII_ENVELOPE_HEADER_LEN)
+		return false;
+	if (bytes[0] >> 4 != CPII_ENVELOPE_VERSION)
+		return false;
+	envelope->suite = bytes[0] & 0x0f;
+	if (envelope->suite < CPII_SUITE_AES_256_GCM ||
+		envelope->suite > CPII_SUITE_SM4_GCM)
+		return false;
+	envelope->flags = bytes[1];
+	if (envelope->flags & ~CPII_FLAG_ALL)
+		return false;
+	envelope->class_id = bytes[2] << 8 | bytes[3];
+	envelope->epoch = bytes[4] << 8 | bytes[5];
+
+	/* class 0 is the mark of query tokens, and tokens carry no tags */
+	if (((envelope->flags & CPII_FLAG_TOKEN) != 0) != (envelope->class_id == 0))
+		return false;
+	if ((envelope->flags & CPII_FLAG_TOKEN) &&
+		envelope->flags != CPII_FLAG_TOKEN)
+		return false;
+
+	fixed = cpii_envelope_size(envelope->flags, 0);
+	if (len < fixed)
+		return false;
+	if ((envelope->flags & CPII_FLAG_SEARCH) &&
+		(len != fixed || !(envelope->flags & CPII_FLAG_TAG)))
+		return false;
+
+	p = bytes + CPII_ENVELOPE_HEADER_LEN;
+	envelope->tag = NULL;
+	envelope->tail = NULL;
+	if (envelope->flags & CPII_FLAG_TAG)
+	{
+		envelope->tag = p;
+		p += CPII_SEARCH_TAG_LEN;
+	}
+	if (envelope->flags & CPII_FLAG_TAIL)
+	{
+		envelope->tail = p;
+		p += CPII_TAIL_TAG_LEN;
+	}
+	envelope->aad = bytes;
+	envelope->aadlen = p - bytes;
+	if (envelope->flags & CPII_FLAG_SEARCH)
+	{
+		envelope->nonce = NULL;
+		envelope->ciphertext = NULL;
+		envelope->ciphertextlen = 0;
+		envelope->aead_tag = NULL;
+	}
+	else
+	{
+		envelope->nonce = p;
+		envelope->ciphertext = p + CPII_NONCE_LEN;
+		envelope->ciphertextlen = len - fixed;
+		envelope->aead_tag = envelope->ciphertext + envelope->ciphertextlen;
+	}
+	return true;
+}
+
+void
+cpii_envelope_identity(const unsigned char *bytes, size_t len,
+					   const unsigned char **id, size_t *idlen, int *class_id)
+{
+	*class_id = len >= 4 ? (bytes[2] << 8 | bytes[3]) : -1;
+	if (len >= CPII_ENVELOPE_HEADER_LEN + CPII_SEARCH_TAG_LEN &&
+		(bytes[1] & CPII_FLAG_TAG))
+	{
+		*id = bytes + CPII_ENVELOPE_HEADER_LEN;
+		*idlen = CPII_SEARCH_TAG_LEN;
+	}
+	else
+	{
+		*id = bytes;
+		*idlen = len;
+	}
+}
+
+int
+cpii_envelope_compare(const unsigned char *a, size_t alen,
+					  const unsigned char *b, size_t blen)
+{
+	const unsigned char *aid;
+	const unsigned char *bid;
+	size_t		aidlen;
+	size_t		bidlen;
+	int			aclass;
+	int			bclass;
+	bool		atagged;
+	bool		btagged;
+	int			cmp;
+
+	cpii_envelope_identity(a, alen, &aid, &aidlen, &aclass);
+	cpii_envelope_identity(b, blen, &bid, &bidlen, &bclass);
+	if (aclass != bclass)
+		return aclass < bclass ? -1 : 1;
+	atagged = aid != a;
+	btagged = bid != b;
+	if (atagged != btagged)
+		return atagged ? -1 : 1;
+	cmp = memcmp(aid, bid, aidlen < bidlen ? aidlen : bidlen);
+	if (cmp != 0)
+		return cmp < 0 ? -1 : 1;
+	if (aidlen != bidlen)
+		return aidlen < bidlen ? -1 : 1;
+	return 0;
+}

@@ -1,0 +1,546 @@
+/*-------------------------------------------------------------------------
+ *
+ * search.c
+ *	  Search by real value: search keys, planner support, tail tags.
+ *
+ * "column = literal" reaches us as sealed = token.  The support function turns
+ * it into "column = search_key(token, class)", which an index can use because
+ * search_key is stable.  A probe is counted and the permission checked when
+ * search_key runs, once per distinct input of a plan node, never while
+ * planning.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/supportnodes.h"
+#include "parser/parse_func.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/selfuncs.h"
+#include "utils/syscache.h"
+
+#include "base/classes.h"
+#include "base/compat.h"
+#include "base/internal.h"
+#include "base/secret.h"
+#include "sealed/normalise.h"
+#include "sealed/seal.h"
+#include "sealed/search.h"
+
+PG_FUNCTION_INFO_V1(cpii_search_key_sealed);
+PG_FUNCTION_INFO_V1(cpii_search_key_text);
+PG_FUNCTION_INFO_V1(cpii_search_keys_sealed);
+PG_FUNCTION_INFO_V1(cpii_search_keys_text);
+PG_FUNCTION_INFO_V1(cpii_sealed_eq_support);
+PG_FUNCTION_INFO_V1(cpii_sealed_eqsel);
+PG_FUNCTION_INFO_V1(cpii_tail4);
+PG_FUNCTION_INFO_V1(cpii_tail4_of);
+CPII_EXPORT Datum cpii_search_key_sealed(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_search_key_text(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_search_keys_sealed(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_search_keys_text(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_sealed_eq_support(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_sealed_eqsel(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_tail4(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_tail4_of(PG_FUNCTION_ARGS);
+
+/* ---- OIDs ---- */
+
+static CpiiOids oids;
+static bool oids_valid = false;
+static bool callback_registered = false;
+
+static void
+objects_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	oids_valid = false;
+}
+
+static Oid
+our_function(const char *name, int nargs, const Oid *types)
+{
+	return LookupFuncName(list_make2(makeString("courier_pii"),
+									 makeString(pstrdup(name))),
+						  nargs, types, true);
+}
+
+const CpiiOids *
+cpii_oids(void)
+{
+	if (!oids_valid)
+	{
+		Oid			args[4];
+
+		if (!callback_registered)
+		{
+			CacheRegisterSyscacheCallback(TYPEOID, objects_changed, (Datum) 0);
+			CacheRegisterSyscacheCallback(NAMESPACEOID, objects_changed, (Datum) 0);
+			callback_registered = true;
+		}
+		memset(&oids, 0, sizeof(oids));
+		oids.sealed = cpii_sealed_type();
+		/* before the look-ups: they may themselves process invalidations */
+		oids_valid = true;
+		if (OidIsValid(oids.sealed))
+		{
+			oids.sealed_array = get_array_type(oids.sealed);
+			args[0] = oids.sealed;
+			args[1] = INT4OID;
+			oids.search_key_sealed = our_function("search_key", 2, args);
+			args[0] = TEXTOID;
+			oids.search_key_text = our_function("search_key", 2, args);
+			args[0] = oids.sealed_array;
+			oids.search_keys_sealed = our_function("search_keys", 2, args);
+			args[0] = TEXTARRAYOID;
+			oids.search_keys_text = our_function("search_keys", 2, args);
+			args[0] = oids.sealed;
+			oids.show = our_function("show", 1, args);
+			args[1] = REGCLASSOID;
+			args[2] = INT2OID;
+			args[3] = BOOLOID;
+			oids.show_column = our_function("show_column", 4, args);
+			args[0] = NAMEOID;
+			oids.acts_as = our_function("acts_as", 1, args);
+			oids.eq_operator =
+				GetSysCacheOid4(OPERNAMENSP, Anum_pg_operator_oid,
+								CStringGetDatum("="),
+								ObjectIdGetDatum(oids.sealed),
+								ObjectIdGetDatum(oids.sealed),
+								ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
+			oids.eq_function = OidIsValid(oids.eq_operator) ?
+				get_opcode(oids.eq_operator) : InvalidOid;
+		}
+	}
+	/* half-made (CREATE EXTENSION is running): as good as absent */
+	return OidIsValid(oids.show_column) && OidIsValid(oids.acts_as) &&
+		OidIsValid(oids.eq_operator) ? &oids : NULL;
+}
+
+/* ---- search keys ---- */
+
+bytea *
+cpii_search_key_from_token(const CpiiEnvelope *token, int class_id)
+{
+	size_t		len;
+	char	   *text;
+	bytea	   *key;
+
+	if (cpii_search_probe_hook)
+		cpii_search_probe_hook(class_id);
+	text = cpii_open(token, &len);
+	key = cpii_seal_search_key(class_id, text, len);
+	cpii_wipe(text, len);
+	pfree(text);
+	return key;
+}
+
+static bytea *
+search_key_of_text(text *value, int class_id)
+{
+	const char *p = VARDATA_ANY(value);
+	size_t		len;
+	char	   *utf8;
+
+	if (cpii_search_probe_hook)
+		cpii_search_probe_hook(class_id);
+	utf8 = cpii_to_utf8(p, VARSIZE_ANY_EXHDR(value), &len);
+	return cpii_seal_search_key(class_id, utf8, len);
+}
+
+static bytea *
+search_key_of_sealed(bytea *value, int class_id)
+{
+	CpiiEnvelope env;
+
+	cpii_parse_or_damaged(value, &env);
+	if (env.flags & CPII_FLAG_TOKEN)
+		return cpii_search_key_from_token(&env, class_id);
+	return value;
+}
+
+/*
+ * The last input and result of this call site, so that a filter evaluated for
+ * every row counts one probe, not one per row.
+ */
+typedef struct KeyCache
+{
+	int			class_id;
+	Size		inlen;
+	char	   *in;
+	Datum		result;
+} KeyCache;
+
+static bool
+cached_key(FunctionCallInfo fcinfo, const void *in, Size inlen, int class_id,
+		   Datum *result)
+{
+	KeyCache   *cache = fcinfo->flinfo->fn_extra;
+
+	if (cache != NULL && cache->class_id == class_id &&
+		cache->inlen == inlen && memcmp(cache->in, in, inlen) == 0)
+	{
+		*result = cache->result;
+		return true;
+	}
+	return false;
+}
+
+/* keep a copy of input and result in the call site's context */
+static Datum
+keep_key(FunctionCallInfo fcinfo, const void *in, Size inlen, int class_id,
+		 void *result)
+{
+	KeyCache   *cache = fcinfo->flinfo->fn_extra;
+	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	void	   *copy = palloc(VARSIZE_ANY(result));
+
+	memcpy(copy, result, VARSIZE_ANY(result));
+	if (cache == NULL)
+		cache = fcinfo->flinfo->fn_extra = palloc0(sizeof(KeyCache));
+	else
+	{
+		/* the old result may still be referenced by the caller's expression */
+		cpii_wipe(cache->in, cache->inlen);
+		pfree(cache->in);
+	}
+	cache->in = palloc(Max(inlen, 1));
+	memcpy(cache->in, in, inlen);
+	cache->inlen = inlen;
+	cache->class_id = class_id;
+	cache->result = PointerGetDatum(copy);
+	MemoryContextSwitchTo(old);
+	return cache->result;
+}
+
+Datum
+cpii_search_key_sealed(PG_FUNCTION_ARGS)
+{
+	bytea	   *value;
+	int			class_id = PG_GETARG_INT32(1);
+	Datum		result;
+
+	if (cpii_planning_depth > 0)
+		PG_RETURN_NULL();
+	value = PG_GETARG_BYTEA_PP(0);
+	if (cached_key(fcinfo, value, VARSIZE_ANY(value), class_id, &result))
+		return result;
+	return keep_key(fcinfo, value, VARSIZE_ANY(value), class_id,
+					search_key_of_sealed(value, class_id));
+}
+
+Datum
+cpii_search_key_text(PG_FUNCTION_ARGS)
+{
+	text	   *value;
+	int			class_id = PG_GETARG_INT32(1);
+	Datum		result;
+
+	if (cpii_planning_depth > 0)
+		PG_RETURN_NULL();
+	value = PG_GETARG_TEXT_PP(0);
+	if (cached_key(fcinfo, value, VARSIZE_ANY(value), class_id, &result))
+		return result;
+	return keep_key(fcinfo, value, VARSIZE_ANY(value), class_id,
+					search_key_of_text(value, class_id));
+}
+
+/* an array of the same length that costs no probe, for estimates only */
+static ArrayType *
+estimate_array(int n)
+{
+	Datum	   *elems = palloc(sizeof(Datum) * Max(n, 1));
+	bytea	   *dummy = palloc0(VARHDRSZ + cpii_envelope_size(CPII_FLAG_SEARCH | CPII_FLAG_TAG, 0));
+
+	SET_VARSIZE(dummy, VARHDRSZ + cpii_envelope_size(CPII_FLAG_SEARCH | CPII_FLAG_TAG, 0));
+	for (int i = 0; i < n; i++)
+		elems[i] = PointerGetDatum(dummy);
+	return construct_array(elems, n, cpii_sealed_type(), -1, false, TYPALIGN_INT);
+}
+
+static Datum
+search_keys(FunctionCallInfo fcinfo, bool from_text)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	int			class_id = PG_GETARG_INT32(1);
+	Datum	   *elems;
+	bool	   *nulls;
+	Datum	   *keys;
+	Datum		cached;
+	int			n;
+	int			out = 0;
+
+	deconstruct_array(array, from_text ? TEXTOID : ARR_ELEMTYPE(array), -1,
+					  false, TYPALIGN_INT, &elems, &nulls, &n);
+	if (cpii_planning_depth > 0)
+		PG_RETURN_ARRAYTYPE_P(estimate_array(n));
+	if (cached_key(fcinfo, array, VARSIZE(array), class_id, &cached))
+		return cached;
+
+	keys = palloc(sizeof(Datum) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			continue;			/* "= ANY" ignores them for a match */
+		keys[out++] = from_text ?
+			PointerGetDatum(search_key_of_text(DatumGetTextPP(elems[i]), class_id)) :
+			PointerGetDatum(search_key_of_sealed(DatumGetByteaPP(elems[i]), class_id));
+	}
+	return keep_key(fcinfo, array, VARSIZE(array), class_id,
+					construct_array(keys, out, cpii_sealed_type(), -1, false,
+									TYPALIGN_INT));
+}
+
+Datum
+cpii_search_keys_sealed(PG_FUNCTION_ARGS)
+{
+	return search_keys(fcinfo, false);
+}
+
+Datum
+cpii_search_keys_text(PG_FUNCTION_ARGS)
+{
+	return search_keys(fcinfo, true);
+}
+
+/* ---- planner support ---- */
+
+static Node *
+strip_relabel(Node *node)
+{
+	while (node && IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	return node;
+}
+
+int
+cpii_expression_class(Node *node)
+{
+	node = strip_relabel(node);
+	if (node == NULL)
+		return 0;
+	return cpii_class_of_type(exprType(node), exprTypmod(node));
+}
+
+/* is the node already a call of one of our search key functions? */
+static bool
+is_search_key(Node *node, const CpiiOids *o)
+{
+	if (!IsA(node, FuncExpr))
+		return false;
+	return ((FuncExpr *) node)->funcid == o->search_key_sealed ||
+		((FuncExpr *) node)->funcid == o->search_key_text ||
+		((FuncExpr *) node)->funcid == o->search_keys_sealed ||
+		((FuncExpr *) node)->funcid == o->search_keys_text;
+}
+
+static Node *
+make_key_call(Oid function, Oid result, Node *arg, int class_id)
+{
+	Const	   *number = makeConst(INT4OID, -1, InvalidOid, sizeof(int32),
+								   Int32GetDatum(class_id), false, true);
+
+	return (Node *) makeFuncExpr(function, result, list_make2(arg, number),
+								 InvalidOid, InvalidOid,
+								 COERCE_EXPLICIT_CALL);
+}
+
+static Node *
+make_eq(Node *left, Node *right, const CpiiOids *o)
+{
+	OpExpr	   *op = (OpExpr *) make_opclause(o->eq_operator, BOOLOID, false,
+											  (Expr *) left, (Expr *) right,
+											  InvalidOid, InvalidOid);
+
+	op->opfuncid = o->eq_function;
+	return (Node *) op;
+}
+
+/* a bare column of a domain type, as an argument of a sealed function */
+static Node *
+as_sealed(Node *node, const CpiiOids *o)
+{
+	if (exprType(node) != o->sealed)
+		return (Node *) makeRelabelType((Expr *) node, o->sealed, -1,
+										InvalidOid, COERCE_IMPLICIT_CAST);
+	return node;
+}
+
+Node *
+cpii_make_search(Node *value, int class_id, Node *text)
+{
+	const CpiiOids *o = cpii_oids();
+
+	return make_eq(as_sealed(value, o),
+				   make_key_call(o->search_key_text, o->sealed, text, class_id),
+				   o);
+}
+
+Node *
+cpii_make_search_any(Node *value, int class_id, Node *texts, Oid inputcollid,
+					 int location)
+{
+	const CpiiOids *o = cpii_oids();
+	ScalarArrayOpExpr *any = makeNode(ScalarArrayOpExpr);
+
+	any->opno = o->eq_operator;
+	any->opfuncid = o->eq_function;
+	any->useOr = true;
+	any->inputcollid = InvalidOid;
+	any->args = list_make2(as_sealed(value, o),
+						   make_key_call(o->search_keys_text, o->sealed_array,
+										 texts, class_id));
+	any->location = location;
+	return (Node *) any;
+}
+
+Node *
+cpii_prepare_array_search(ScalarArrayOpExpr *clause)
+{
+	const CpiiOids *o = cpii_oids();
+	Node	   *array;
+	int			class_id;
+
+	if (o == NULL || clause->opno != o->eq_operator)
+		return (Node *) clause;
+	array = strip_relabel(lsecond(clause->args));
+	class_id = cpii_expression_class(linitial(clause->args));
+	if (class_id == 0 || is_search_key(array, o) ||
+		exprType(array) != o->sealed_array)
+		return (Node *) clause;
+	lsecond(clause->args) = make_key_call(o->search_keys_sealed,
+										  o->sealed_array, array, class_id);
+	return (Node *) clause;
+}
+
+/*
+ * Support function of sealed = sealed, sealed = text and text = sealed.
+ */
+Datum
+cpii_sealed_eq_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+	Node	   *result = NULL;
+
+	if (IsA(request, SupportRequestSimplify))
+	{
+		FuncExpr   *call = ((SupportRequestSimplify *) request)->fcall;
+		const CpiiOids *o = cpii_oids();
+
+		if (o != NULL && list_length(call->args) == 2)
+		{
+			Node	   *left = linitial(call->args);
+			Node	   *right = lsecond(call->args);
+			int			lclass = cpii_expression_class(left);
+			int			rclass = cpii_expression_class(right);
+			Node	   *value = NULL;
+			Node	   *other = NULL;
+			int			class_id = 0;
+
+			if (lclass != 0 && rclass == 0)
+			{
+				value = left;
+				other = right;
+				class_id = lclass;
+			}
+			else if (rclass != 0 && lclass == 0)
+			{
+				value = right;
+				other = left;
+				class_id = rclass;
+			}
+			if (value != NULL && !is_search_key(strip_relabel(other), o))
+			{
+				Oid			type = exprType(other);
+
+				if (type == o->sealed)
+					result = make_eq(as_sealed(value, o),
+									 make_key_call(o->search_key_sealed,
+												   o->sealed, other, class_id),
+									 o);
+				else if (type == TEXTOID)
+					result = cpii_make_search(value, class_id, other);
+			}
+		}
+	}
+	PG_RETURN_POINTER(result);
+}
+
+/*
+ * Selectivity of "=": from the number of distinct values.  Unlike eqsel it
+ * never evaluates the other side, which would open literals while planning.
+ */
+Datum
+cpii_sealed_eqsel(PG_FUNCTION_ARGS)
+{
+	PlannerInfo *root = (PlannerInfo *) PG_GETARG_POINTER(0);
+	Oid			operator = PG_GETARG_OID(1);
+	List	   *args = (List *) PG_GETARG_POINTER(2);
+	int			varRelid = PG_GETARG_INT32(3);
+	double		selectivity = 0.005;	/* as DEFAULT_EQ_SEL */
+
+	for (int i = 0; i < 2 && list_length(args) == 2; i++)
+	{
+		VariableStatData vardata;
+
+		examine_variable(root, list_nth(args, i), varRelid, &vardata);
+		if (vardata.rel != NULL)
+		{
+			selectivity = var_eq_non_const(&vardata, operator, InvalidOid,
+										   list_nth(args, 1 - i), i == 0, false);
+			ReleaseVariableStats(vardata);
+			break;
+		}
+		ReleaseVariableStats(vardata);
+	}
+	PG_RETURN_FLOAT8(selectivity);
+}
+
+/* ---- last four characters ---- */
+
+/* tail4(sealed): from the header alone, so that an index needs no key */
+Datum
+cpii_tail4(PG_FUNCTION_ARGS)
+{
+	bytea	   *value = PG_GETARG_BYTEA_PP(0);
+	CpiiEnvelope env;
+
+	if (!cpii_envelope_parse((unsigned char *) VARDATA_ANY(value),
+							 VARSIZE_ANY_EXHDR(value), &env) ||
+		env.tail == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_INT32((int32) ((uint32) env.tail[0] << 24 |
+							 (uint32) env.tail[1] << 16 |
+							 (uint32) env.tail[2] << 8 | (uint32) env.tail[3]));
+}
+
+/* tail4_of(class, tail): what to compare tail4() with; a probe */
+Datum
+cpii_tail4_of(PG_FUNCTION_ARGS)
+{
+	int			class_id;
+	text	   *tail;
+	size_t		len;
+	char	   *utf8;
+
+	if (cpii_planning_depth > 0)
+		PG_RETURN_NULL();
+	cpii_require_preload();
+	class_id = cpii_class_by_name_or_error(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	tail = PG_GETARG_TEXT_PP(1);
+	if (cpii_search_probe_hook)
+		cpii_search_probe_hook(class_id);
+	utf8 = cpii_to_utf8(VARDATA_ANY(tail), VARSIZE_ANY_EXHDR(tail), &len);
+	PG_RETURN_INT32(cpii_seal_tail(class_id, utf8, len));
+}

@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ *
+ * search.h
+ *	  Search by real value: keys, planner support, and the OIDs they need.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_SEARCH_H
+#define CPII_SEARCH_H
+
+#include "nodes/nodes.h"
+#include "nodes/primnodes.h"
+
+/* objects of the extension that planning needs; all invalid without it */
+typedef struct CpiiOids
+{
+	Oid			sealed;			/* base type */
+	Oid			sealed_array;
+	Oid			eq_operator;	/* sealed = sealed */
+	Oid			eq_function;
+	Oid			search_key_sealed;	/* search_key(sealed, int4) */
+	Oid			search_key_text;	/* search_key(text, int4) */
+	Oid			search_keys_sealed; /* search_keys(sealed[], int4) */
+	Oid			search_keys_text;	/* search_keys(text[], int4) */
+	Oid			show;			/* show(sealed) */
+	Oid			show_column;	/* show_column(sealed, regclass, int2, bool) */
+	Oid			acts_as;		/* acts_as(name) */
+} CpiiOids;
+
+/* NULL when the extension is not in this database */
+extern const CpiiOids *cpii_oids(void);
+
+/* class of an expression of type sealed or a domain over it; 0 = not known */
+extern int	cpii_expression_class(Node *node);
+
+/* value = text, as an index can use it; both nodes are taken over */
+extern Node *cpii_make_search(Node *value, int class_id, Node *text);
+/* value = ANY (text[]) */
+extern Node *cpii_make_search_any(Node *value, int class_id, Node *texts,
+								  Oid inputcollid, int location);
+
+/* turn a token into a search key for a class (probe counted, permission checked) */
+extern bytea *cpii_search_key_from_token(const CpiiEnvelope *token, int class_id);
+
+/* rewrite a sealed = ANY (array of tokens) clause; returns the clause */
+extern Node *cpii_prepare_array_search(ScalarArrayOpExpr *clause);
+
+#endif							/* CPII_SEARCH_H */

@@ -1,0 +1,394 @@
+/*-------------------------------------------------------------------------
+ *
+ * type_io.c
+ *	  Text and binary forms of the type sealed, its type modifier and the
+ *	  coercions that make values.
+ *
+ * The text form is "pii:1" and the envelope in base64url; the binary form is
+ * the envelope.  Output never depends on who asks and never fails for lack of
+ * a key.  Input takes an envelope byte for byte, or plain text: with a type
+ * modifier it becomes a value at once, without one a query token.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/base64.h"
+#include "fmgr.h"
+#include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "base/classes.h"
+#include "base/compat.h"
+#include "base/errcodes.h"
+#include "base/internal.h"
+#include "base/secret.h"
+#include "mask/mask.h"
+#include "sealed/seal.h"
+
+#define TEXT_PREFIX "pii:1"
+#define TEXT_PREFIX_LEN 5
+
+PG_FUNCTION_INFO_V1(cpii_sealed_in);
+PG_FUNCTION_INFO_V1(cpii_sealed_out);
+PG_FUNCTION_INFO_V1(cpii_sealed_recv);
+PG_FUNCTION_INFO_V1(cpii_sealed_send);
+PG_FUNCTION_INFO_V1(cpii_sealed_typmod_in);
+PG_FUNCTION_INFO_V1(cpii_sealed_typmod_out);
+PG_FUNCTION_INFO_V1(cpii_sealed_coerce);
+PG_FUNCTION_INFO_V1(cpii_seal_text);
+PG_FUNCTION_INFO_V1(cpii_seal_existing);
+CPII_EXPORT Datum cpii_sealed_in(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_sealed_out(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_sealed_recv(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_sealed_send(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_sealed_typmod_in(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_sealed_typmod_out(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_sealed_coerce(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_seal_text(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_seal_existing(PG_FUNCTION_ARGS);
+
+static void
+report_wrong_class(int have, int want)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("sealed value is of class \"%s\", not \"%s\"",
+					cpii_class_name(have), cpii_class_name(want)),
+			 errdetail("A sealed value cannot move to a column of another class.")));
+}
+
+/* refuse to store the output of a mask over a real value */
+static void
+refuse_mask(int class_id, const char *utf8, size_t len)
+{
+	if (cpii_looks_masked(class_id, utf8, len))
+		ereport(ERROR,
+				(errcode(CPII_ERRCODE_MASKED_VALUE),
+				 errmsg("masked value cannot be stored"),
+				 errdetail("The text for class \"%s\" looks like the output of a mask.",
+						   cpii_class_name(class_id)),
+				 errhint("Write the real value, or leave the column out of the statement.")));
+}
+
+/* the envelope for this column, or itself when the column is not known */
+static void
+check_stored_form(const unsigned char *bytes, size_t len, int32 typmod)
+{
+	CpiiEnvelope env;
+
+	if (!cpii_envelope_parse(bytes, len, &env))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("invalid sealed value"),
+				 errdetail("It is not a whole envelope of a known version.")));
+	if (typmod <= 0)
+		return;
+	if (env.flags & CPII_FLAG_SEARCH)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("search key cannot be stored")));
+	if (!(env.flags & CPII_FLAG_TOKEN) && env.class_id != typmod)
+		report_wrong_class(env.class_id, typmod);
+}
+
+/* turn a token into a value of the class */
+static bytea *
+token_to_value(const CpiiEnvelope *token, int class_id)
+{
+	size_t		len;
+	char	   *text = cpii_open(token, &len);
+	bytea	   *result;
+
+	refuse_mask(class_id, text, len);
+	if (cpii_literal_probe_hook)
+		cpii_literal_probe_hook(class_id);
+	result = cpii_seal_value(class_id, text, len);
+	cpii_wipe(text, len);
+	pfree(text);
+	return result;
+}
+
+/* plain text in the server encoding */
+static bytea *
+plain_to_sealed(const char *text, size_t len, int32 typmod)
+{
+	size_t		ulen;
+	char	   *utf8;
+	bytea	   *result;
+
+	cpii_require_preload();
+	utf8 = cpii_to_utf8(text, len, &ulen);
+	if (typmod > 0)
+	{
+		refuse_mask(typmod, utf8, ulen);
+		if (cpii_literal_probe_hook)
+			cpii_literal_probe_hook(typmod);
+		result = cpii_seal_value(typmod, utf8, ulen);
+	}
+	else
+		result = cpii_seal_token(utf8, ulen);
+	if (utf8 != text)
+	{
+		cpii_wipe(utf8, ulen);
+		pfree(utf8);
+	}
+	return result;
+}
+
+static bytea *
+bytes_to_sealed(const unsigned char *bytes, size_t len, int32 typmod)
+{
+	bytea	   *result;
+	CpiiEnvelope env;
+
+	check_stored_form(bytes, len, typmod);
+	if (typmod > 0 && cpii_envelope_parse(bytes, len, &env) &&
+		(env.flags & CPII_FLAG_TOKEN))
+		return token_to_value(&env, typmod);
+	result = (bytea *) palloc(VARHDRSZ + len);
+	SET_VARSIZE(result, VARHDRSZ + len);
+	memcpy(VARDATA(result), bytes, len);
+	return result;
+}
+
+/*
+ * Bytes of the text form after the prefix; NULL when it is no base64url.  The
+ * canonical form only: other spellings of the same bytes are refused.
+ */
+static unsigned char *
+decode_text_form(const char *text, size_t len, size_t *outlen)
+{
+	size_t		padded = (len + 3) / 4 * 4;
+	char	   *base64 = palloc(padded + 1);
+	unsigned char *bytes;
+	int			n;
+
+	for (size_t i = 0; i < len; i++)
+	{
+		char		c = text[i];
+
+		if (c == '-')
+			c = '+';
+		else if (c == '_')
+			c = '/';
+		else if (c == '+' || c == '/' || c == '=' || (unsigned char) c <= ' ')
+			return NULL;
+		base64[i] = c;
+	}
+	for (size_t i = len; i < padded; i++)
+		base64[i] = '=';
+	bytes = palloc(pg_b64_dec_len((int) padded) + 1);
+	n = (len % 4 == 1) ? -1 :
+		pg_b64_decode(base64, (int) padded, (char *) bytes,
+					  pg_b64_dec_len((int) padded));
+	pfree(base64);
+	if (n < 0)
+		return NULL;
+	*outlen = n;
+	return bytes;
+}
+
+Datum
+cpii_sealed_in(PG_FUNCTION_ARGS)
+{
+	char	   *text = PG_GETARG_CSTRING(0);
+	int32		typmod = PG_GETARG_INT32(2);
+	size_t		len = strlen(text);
+	unsigned char *bytes;
+	size_t		n;
+
+	if (strncmp(text, TEXT_PREFIX, TEXT_PREFIX_LEN) != 0)
+		PG_RETURN_BYTEA_P(plain_to_sealed(text, len, typmod));
+
+	bytes = decode_text_form(text + TEXT_PREFIX_LEN, len - TEXT_PREFIX_LEN, &n);
+	if (bytes == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("invalid sealed value"),
+				 errdetail("The text after \"pii:1\" is not base64url.")));
+	PG_RETURN_BYTEA_P(bytes_to_sealed(bytes, n, typmod));
+}
+
+Datum
+cpii_sealed_out(PG_FUNCTION_ARGS)
+{
+	bytea	   *value = PG_GETARG_BYTEA_PP(0);
+	int			len = VARSIZE_ANY_EXHDR(value);
+	int			cap = pg_b64_enc_len(len);
+	char	   *out = palloc(TEXT_PREFIX_LEN + cap + 1);
+	char	   *p = out + TEXT_PREFIX_LEN;
+	int			n;
+
+	memcpy(out, TEXT_PREFIX, TEXT_PREFIX_LEN);
+	n = pg_b64_encode(VARDATA_ANY(value), len, p, cap);
+	if (n < 0)
+		elog(ERROR, "could not encode sealed value");
+	while (n > 0 && p[n - 1] == '=')
+		n--;
+	p[n] = '\0';
+	for (int i = 0; i < n; i++)
+	{
+		if (p[i] == '+')
+			p[i] = '-';
+		else if (p[i] == '/')
+			p[i] = '_';
+	}
+	PG_RETURN_CSTRING(out);
+}
+
+/*
+ * A binary message is an envelope when its first byte says so; no text begins
+ * with that control character.  Anything else is plain text of the client.
+ */
+Datum
+cpii_sealed_recv(PG_FUNCTION_ARGS)
+{
+	StringInfo	buf = (StringInfo) PG_GETARG_POINTER(0);
+	int32		typmod = PG_GETARG_INT32(2);
+	int			len = buf->len - buf->cursor;
+
+	if (len > 0 &&
+		((unsigned char) buf->data[buf->cursor]) >> 4 == CPII_ENVELOPE_VERSION)
+	{
+		const char *bytes = pq_getmsgbytes(buf, len);
+
+		PG_RETURN_BYTEA_P(bytes_to_sealed((const unsigned char *) bytes, len,
+										  typmod));
+	}
+	else
+	{
+		int			n;
+		char	   *text = pq_getmsgtext(buf, len, &n);
+
+		if (strncmp(text, TEXT_PREFIX, TEXT_PREFIX_LEN) == 0)
+		{
+			size_t		blen;
+			unsigned char *bytes = decode_text_form(text + TEXT_PREFIX_LEN,
+													n - TEXT_PREFIX_LEN, &blen);
+
+			if (bytes == NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+						 errmsg("invalid sealed value")));
+			PG_RETURN_BYTEA_P(bytes_to_sealed(bytes, blen, typmod));
+		}
+		PG_RETURN_BYTEA_P(plain_to_sealed(text, n, typmod));
+	}
+}
+
+Datum
+cpii_sealed_send(PG_FUNCTION_ARGS)
+{
+	bytea	   *value = PG_GETARG_BYTEA_PP(0);
+	StringInfoData buf;
+
+	pq_begintypsend(&buf);
+	pq_sendbytes(&buf, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
+}
+
+/* sealed(phone) or sealed(2) */
+Datum
+cpii_sealed_typmod_in(PG_FUNCTION_ARGS)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	Datum	   *elems;
+	int			n;
+	char	   *name;
+	char	   *end;
+	long		number;
+
+	deconstruct_array(array, CSTRINGOID, -2, false, TYPALIGN_CHAR,
+					  &elems, NULL, &n);
+	if (n != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("type \"sealed\" takes one data class")));
+	name = DatumGetCString(elems[0]);
+	errno = 0;
+	number = strtol(name, &end, 10);
+	if (*name != '\0' && *end == '\0')
+	{
+		/* numbers of classes that are not loaded yet must restore */
+		if (errno != 0 || number < 1 || number > 0xffff)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("data class number must be between 1 and 65535")));
+		PG_RETURN_INT32((int32) number);
+	}
+	PG_RETURN_INT32(cpii_class_by_name_or_error(name));
+}
+
+Datum
+cpii_sealed_typmod_out(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_CSTRING(psprintf("(%d)", PG_GETARG_INT32(0)));
+}
+
+/*
+ * sealed_coerce(sealed, int4, bool): the length coercion.  A token becomes a
+ * value, a value of the class passes, everything else is refused.
+ */
+Datum
+cpii_sealed_coerce(PG_FUNCTION_ARGS)
+{
+	bytea	   *value = PG_GETARG_BYTEA_PP(0);
+	int32		typmod = PG_GETARG_INT32(1);
+	CpiiEnvelope env;
+
+	if (typmod <= 0)
+		PG_RETURN_BYTEA_P(value);
+	cpii_parse_or_damaged(value, &env);
+	if (env.flags & CPII_FLAG_TOKEN)
+		PG_RETURN_BYTEA_P(token_to_value(&env, typmod));
+	check_stored_form((const unsigned char *) VARDATA_ANY(value),
+					  VARSIZE_ANY_EXHDR(value), typmod);
+	PG_RETURN_BYTEA_P(value);
+}
+
+/* seal(text, int4, bool): the cast from text, varchar and char */
+Datum
+cpii_seal_text(PG_FUNCTION_ARGS)
+{
+	text	   *value = PG_GETARG_TEXT_PP(0);
+	int32		typmod = PG_GETARG_INT32(1);
+	const char *p = VARDATA_ANY(value);
+	size_t		len = VARSIZE_ANY_EXHDR(value);
+
+	if (len >= TEXT_PREFIX_LEN && strncmp(p, TEXT_PREFIX, TEXT_PREFIX_LEN) == 0)
+	{
+		size_t		blen;
+		unsigned char *bytes = decode_text_form(p + TEXT_PREFIX_LEN,
+												len - TEXT_PREFIX_LEN, &blen);
+
+		if (bytes == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+					 errmsg("invalid sealed value"),
+					 errdetail("The text after \"pii:1\" is not base64url.")));
+		PG_RETURN_BYTEA_P(bytes_to_sealed(bytes, blen, typmod));
+	}
+	PG_RETURN_BYTEA_P(plain_to_sealed(p, len, typmod));
+}
+
+/*
+ * seal_existing(text, class int4): for protect_column only.  Takes what a
+ * table already holds, texts that look masked included: refusing them would
+ * lose data.
+ */
+Datum
+cpii_seal_existing(PG_FUNCTION_ARGS)
+{
+	text	   *value = PG_GETARG_TEXT_PP(0);
+	int32		class_id = PG_GETARG_INT32(1);
+	size_t		len;
+	char	   *utf8;
+
+	cpii_require_preload();
+	utf8 = cpii_to_utf8(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), &len);
+	PG_RETURN_BYTEA_P(cpii_seal_value(class_id, utf8, len));
+}
