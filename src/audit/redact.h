@@ -14,8 +14,9 @@
  * Write a copy of sql (len bytes) to out, with every string, bit, dollar-quoted
  * and numeric literal replaced by "?" and comments by one space; identifiers
  * (quoted ones too) and parameters ($1) stay.  At most outcap - 1 bytes and a
- * terminator are written, cut at a character boundary; an unterminated literal
- * swallows the rest.  Returns the length written.
+ * terminator are written, cut at a UTF-8 character boundary; an unterminated
+ * literal swallows the rest, and so does a literal whose end depends on
+ * standard_conforming_strings.  Returns the length written.
  */
 extern size_t cpii_redact(const char *sql, size_t len, char *out, size_t outcap);
 

@@ -55,8 +55,8 @@ role_name(Oid role, char *buf)
 	return super;
 }
 
-static void
-fill_client(CpiiActor *a)
+void
+cpii_session_fill_client(CpiiActor *a)
 {
 	a->client_addr[0] = '\0';
 	a->client_port = -1;
@@ -105,7 +105,7 @@ cpii_session_actor(void)
 	(void) role_name(session, actor.session_name);
 	if (role_name(outer, actor.outer_name))
 		actor.privileged = true;
-	fill_client(&actor);
+	cpii_session_fill_client(&actor);
 
 	actor.staff_no[0] = '\0';
 	actor.org[0] = '\0';

@@ -53,6 +53,9 @@ extern const CpiiActor *cpii_session_actor(void);
  */
 extern const CpiiActor *cpii_session_actor_last(void);
 
+/* fill client_addr and client_port from the connection, if there is one */
+extern void cpii_session_fill_client(CpiiActor *a);
+
 /* forget the computed actor (role renamed, roster changed, actor token) */
 extern void cpii_session_forget(void);
 
