@@ -24,11 +24,15 @@ typedef enum CpiiClass
 	CPII_CLASS_ITEM = 7,
 	CPII_CLASS_NOTE = 8,
 	CPII_CLASS_EMAIL = 9,
-	CPII_CLASS_ACCOUNT_NO = 10
+	CPII_CLASS_ACCOUNT_NO = 10,
+	/* not sealed: native columns that masked views coarsen */
+	CPII_CLASS_TIME = 11,
+	CPII_CLASS_REGION = 12
 } CpiiClass;
 
 #define CPII_CLASS_FIRST 1
-#define CPII_CLASS_LAST 10
+#define CPII_CLASS_LAST_SEALED 10
+#define CPII_CLASS_LAST 12
 /* class numbers below this one are ours, the rest a company's own */
 #define CPII_CLASS_FIRST_CUSTOM 1000
 
@@ -56,6 +60,8 @@ static const CpiiClassInfo cpii_class_table[CPII_CLASS_LAST + 1] = {
 	{"note", false, false, false},
 	{"email", true, false, false},
 	{"account_no", true, false, false},
+	{"time", false, false, false},
+	{"region", false, false, false},
 };
 
 #endif							/* CPII_CLASSES_H */

@@ -42,6 +42,20 @@
 #define CPII_CHECK_PERMS_ARGS rangeTable, ereport_on_violation
 #endif
 
+/* walk the permissions that hook is asked about */
+#if PG_VERSION_NUM >= 160000
+#define CPII_FOREACH_PERMISSION(lc, oid, mode) \
+	foreach(lc, permInfos) \
+		if (((oid) = lfirst_node(RTEPermissionInfo, lc)->relid), \
+			((mode) = lfirst_node(RTEPermissionInfo, lc)->requiredPerms) != 0)
+#else
+#define CPII_FOREACH_PERMISSION(lc, oid, mode) \
+	foreach(lc, rangeTable) \
+		if (((oid) = lfirst_node(RangeTblEntry, lc)->relid), \
+			((mode) = lfirst_node(RangeTblEntry, lc)->requiredPerms) != 0 && \
+			lfirst_node(RangeTblEntry, lc)->rtekind == RTE_RELATION)
+#endif
+
 /* the authenticated identity moved in 16 */
 #if PG_VERSION_NUM >= 160000
 #define CPII_AUTHN_ID() (MyClientConnectionInfo.authn_id)

@@ -11,6 +11,8 @@
 #ifndef CPII_SHMEM_H
 #define CPII_SHMEM_H
 
+#include "storage/lwlock.h"
+
 typedef Size (*CpiiShmemSize) (void);
 
 /*

@@ -356,7 +356,8 @@ cpii_key_status(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	ok = fetch_master(false, master, &detail, &hint);
 	cpii_wipe(master, sizeof(master));
-	for (int class_id = CPII_CLASS_FIRST; class_id <= CPII_CLASS_LAST; class_id++)
+	for (int class_id = CPII_CLASS_FIRST; class_id <= CPII_CLASS_LAST_SEALED;
+		 class_id++)
 	{
 		time_t		created = 0;
 		bool		exists = cpii_keystore_secret_exists(class_id, 1, &created);

@@ -95,7 +95,7 @@ runtime_key(FunctionCallInfo fcinfo, const void *in, Size inlen, bool text_input
 		char	   *utf8;
 
 		if (cpii_search_probe_hook)
-			cpii_search_probe_hook(class_id);
+			cpii_search_probe_hook(class_id, false);
 		utf8 = cpii_to_utf8(in, inlen, &len);
 		key = cpii_seal_search_key(class_id, utf8, len);
 	}

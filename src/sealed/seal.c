@@ -25,8 +25,8 @@
 #include "sealed/normalise.h"
 #include "sealed/seal.h"
 
-CpiiProbeHook cpii_literal_probe_hook = NULL;
-CpiiProbeHook cpii_search_probe_hook = NULL;
+CpiiLiteralProbe cpii_literal_probe_hook = NULL;
+CpiiSearchProbe cpii_search_probe_hook = NULL;
 
 static void
 crypto_failed(void)
@@ -251,7 +251,7 @@ cpii_class_by_name_or_error(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unrecognized data class \"%s\"", name),
-				 errhint("Valid classes are person_name, phone, address, id_number, unit_name, waybill_no, item, note, email, account_no.")));
+				 errhint("Valid classes are person_name, phone, address, id_number, unit_name, waybill_no, item, note, email, account_no; for native columns also time and region.")));
 	return class_id;
 }
 

@@ -48,9 +48,11 @@ extern char *cpii_from_utf8(const char *text, size_t len, size_t *outlen);
  * Installed above: a literal is made a value outside a plain write, or a value
  * is searched for.  They count a probe, check the permission, and may raise.
  */
-typedef void (*CpiiProbeHook) (int class_id);
-extern CpiiProbeHook cpii_literal_probe_hook;
-extern CpiiProbeHook cpii_search_probe_hook;
+typedef void (*CpiiLiteralProbe) (int class_id);
+extern CpiiLiteralProbe cpii_literal_probe_hook;
+/* through_view: no exception for superusers who set the database up */
+typedef void (*CpiiSearchProbe) (int class_id, bool through_view);
+extern CpiiSearchProbe cpii_search_probe_hook;
 
 /* class number of a name, or 0 */
 extern int	cpii_class_by_name(const char *name);

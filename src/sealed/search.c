@@ -81,7 +81,7 @@ cpii_oids(void)
 {
 	if (!oids_valid)
 	{
-		Oid			args[4];
+		Oid			args[4] = {InvalidOid, INT4OID, BOOLOID, InvalidOid};
 
 		if (!callback_registered)
 		{
@@ -97,14 +97,13 @@ cpii_oids(void)
 		{
 			oids.sealed_array = get_array_type(oids.sealed);
 			args[0] = oids.sealed;
-			args[1] = INT4OID;
 			oids.search_key_sealed = our_function("search_key", 2, args);
 			args[0] = TEXTOID;
-			oids.search_key_text = our_function("search_key", 2, args);
+			oids.search_key_text = our_function("search_key", 3, args);
 			args[0] = oids.sealed_array;
 			oids.search_keys_sealed = our_function("search_keys", 2, args);
 			args[0] = TEXTARRAYOID;
-			oids.search_keys_text = our_function("search_keys", 2, args);
+			oids.search_keys_text = our_function("search_keys", 3, args);
 			args[0] = oids.sealed;
 			oids.show = our_function("show", 1, args);
 			args[1] = REGCLASSOID;
@@ -138,7 +137,7 @@ cpii_search_key_from_token(const CpiiEnvelope *token, int class_id)
 	bytea	   *key;
 
 	if (cpii_search_probe_hook)
-		cpii_search_probe_hook(class_id);
+		cpii_search_probe_hook(class_id, false);
 	text = cpii_open(token, &len);
 	key = cpii_seal_search_key(class_id, text, len);
 	cpii_wipe(text, len);
@@ -147,14 +146,14 @@ cpii_search_key_from_token(const CpiiEnvelope *token, int class_id)
 }
 
 static bytea *
-search_key_of_text(text *value, int class_id)
+search_key_of_text(text *value, int class_id, bool through_view)
 {
 	const char *p = VARDATA_ANY(value);
 	size_t		len;
 	char	   *utf8;
 
 	if (cpii_search_probe_hook)
-		cpii_search_probe_hook(class_id);
+		cpii_search_probe_hook(class_id, through_view);
 	utf8 = cpii_to_utf8(p, VARSIZE_ANY_EXHDR(value), &len);
 	return cpii_seal_search_key(class_id, utf8, len);
 }
@@ -253,7 +252,7 @@ cpii_search_key_text(PG_FUNCTION_ARGS)
 	if (cached_key(fcinfo, value, VARSIZE_ANY(value), class_id, &result))
 		return result;
 	return keep_key(fcinfo, value, VARSIZE_ANY(value), class_id,
-					search_key_of_text(value, class_id));
+					search_key_of_text(value, class_id, PG_GETARG_BOOL(2)));
 }
 
 /* an array of the same length that costs no probe, for estimates only */
@@ -294,7 +293,8 @@ search_keys(FunctionCallInfo fcinfo, bool from_text)
 		if (nulls[i])
 			continue;			/* "= ANY" ignores them for a match */
 		keys[out++] = from_text ?
-			PointerGetDatum(search_key_of_text(DatumGetTextPP(elems[i]), class_id)) :
+			PointerGetDatum(search_key_of_text(DatumGetTextPP(elems[i]), class_id,
+											   PG_GETARG_BOOL(2))) :
 			PointerGetDatum(search_key_of_sealed(DatumGetByteaPP(elems[i]), class_id));
 	}
 	return keep_key(fcinfo, array, VARSIZE(array), class_id,
@@ -345,15 +345,20 @@ is_search_key(Node *node, const CpiiOids *o)
 		((FuncExpr *) node)->funcid == o->search_keys_text;
 }
 
+/* search_key(s) of sealed input, or of text with the mark of its origin */
 static Node *
-make_key_call(Oid function, Oid result, Node *arg, int class_id)
+make_key_call(Oid function, Oid result, Node *arg, int class_id, bool of_text,
+			  bool through_view)
 {
-	Const	   *number = makeConst(INT4OID, -1, InvalidOid, sizeof(int32),
-								   Int32GetDatum(class_id), false, true);
+	List	   *args = list_make2(arg, makeConst(INT4OID, -1, InvalidOid,
+												 sizeof(int32),
+												 Int32GetDatum(class_id),
+												 false, true));
 
-	return (Node *) makeFuncExpr(function, result, list_make2(arg, number),
-								 InvalidOid, InvalidOid,
-								 COERCE_EXPLICIT_CALL);
+	if (of_text)
+		args = lappend(args, makeBoolConst(through_view, false));
+	return (Node *) makeFuncExpr(function, result, args, InvalidOid,
+								 InvalidOid, COERCE_EXPLICIT_CALL);
 }
 
 static Node *
@@ -378,18 +383,18 @@ as_sealed(Node *node, const CpiiOids *o)
 }
 
 Node *
-cpii_make_search(Node *value, int class_id, Node *text)
+cpii_make_search(Node *value, int class_id, Node *text, bool through_view)
 {
 	const CpiiOids *o = cpii_oids();
 
 	return make_eq(as_sealed(value, o),
-				   make_key_call(o->search_key_text, o->sealed, text, class_id),
+				   make_key_call(o->search_key_text, o->sealed, text, class_id,
+								 true, through_view),
 				   o);
 }
 
 Node *
-cpii_make_search_any(Node *value, int class_id, Node *texts, Oid inputcollid,
-					 int location)
+cpii_make_search_any(Node *value, int class_id, Node *texts, int location)
 {
 	const CpiiOids *o = cpii_oids();
 	ScalarArrayOpExpr *any = makeNode(ScalarArrayOpExpr);
@@ -400,7 +405,7 @@ cpii_make_search_any(Node *value, int class_id, Node *texts, Oid inputcollid,
 	any->inputcollid = InvalidOid;
 	any->args = list_make2(as_sealed(value, o),
 						   make_key_call(o->search_keys_text, o->sealed_array,
-										 texts, class_id));
+										 texts, class_id, true, true));
 	any->location = location;
 	return (Node *) any;
 }
@@ -420,7 +425,8 @@ cpii_prepare_array_search(ScalarArrayOpExpr *clause)
 		exprType(array) != o->sealed_array)
 		return (Node *) clause;
 	lsecond(clause->args) = make_key_call(o->search_keys_sealed,
-										  o->sealed_array, array, class_id);
+										  o->sealed_array, array, class_id,
+										  false, false);
 	return (Node *) clause;
 }
 
@@ -467,10 +473,11 @@ cpii_sealed_eq_support(PG_FUNCTION_ARGS)
 				if (type == o->sealed)
 					result = make_eq(as_sealed(value, o),
 									 make_key_call(o->search_key_sealed,
-												   o->sealed, other, class_id),
+												   o->sealed, other, class_id,
+												   false, false),
 									 o);
 				else if (type == TEXTOID)
-					result = cpii_make_search(value, class_id, other);
+					result = cpii_make_search(value, class_id, other, false);
 			}
 		}
 	}
@@ -540,7 +547,7 @@ cpii_tail4_of(PG_FUNCTION_ARGS)
 	class_id = cpii_class_by_name_or_error(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	tail = PG_GETARG_TEXT_PP(1);
 	if (cpii_search_probe_hook)
-		cpii_search_probe_hook(class_id);
+		cpii_search_probe_hook(class_id, false);
 	utf8 = cpii_to_utf8(VARDATA_ANY(tail), VARSIZE_ANY_EXHDR(tail), &len);
 	PG_RETURN_INT32(cpii_seal_tail(class_id, utf8, len));
 }

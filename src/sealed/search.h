@@ -11,6 +11,8 @@
 #include "nodes/nodes.h"
 #include "nodes/primnodes.h"
 
+#include "sealed/envelope.h"
+
 /* objects of the extension that planning needs; all invalid without it */
 typedef struct CpiiOids
 {
@@ -19,9 +21,9 @@ typedef struct CpiiOids
 	Oid			eq_operator;	/* sealed = sealed */
 	Oid			eq_function;
 	Oid			search_key_sealed;	/* search_key(sealed, int4) */
-	Oid			search_key_text;	/* search_key(text, int4) */
+	Oid			search_key_text;	/* search_key(text, int4, bool) */
 	Oid			search_keys_sealed; /* search_keys(sealed[], int4) */
-	Oid			search_keys_text;	/* search_keys(text[], int4) */
+	Oid			search_keys_text;	/* search_keys(text[], int4, bool) */
 	Oid			show;			/* show(sealed) */
 	Oid			show_column;	/* show_column(sealed, regclass, int2, bool) */
 	Oid			acts_as;		/* acts_as(name) */
@@ -34,10 +36,11 @@ extern const CpiiOids *cpii_oids(void);
 extern int	cpii_expression_class(Node *node);
 
 /* value = text, as an index can use it; both nodes are taken over */
-extern Node *cpii_make_search(Node *value, int class_id, Node *text);
-/* value = ANY (text[]) */
+extern Node *cpii_make_search(Node *value, int class_id, Node *text,
+							  bool through_view);
+/* value = ANY (text[]), through a masked view */
 extern Node *cpii_make_search_any(Node *value, int class_id, Node *texts,
-								  Oid inputcollid, int location);
+								  int location);
 
 /* turn a token into a search key for a class (probe counted, permission checked) */
 extern bytea *cpii_search_key_from_token(const CpiiEnvelope *token, int class_id);

@@ -1,0 +1,215 @@
+/*-------------------------------------------------------------------------
+ *
+ * access.c
+ *	  Who may touch the extension's own relations, and which columns may exist.
+ *
+ * Registers change only through functions of the extension, audit records not
+ * at all, whoever asks; audit records are read by auditors only.  A sealed
+ * column without a class is refused when it is made.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/parallel.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
+#include "commands/extension.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "audit/statement.h"
+#include "base/compat.h"
+#include "base/internal.h"
+#include "base/session.h"
+#include "guard/guard.h"
+#include "people/roster.h"
+#include "policy/catalog.h"
+#include "sealed/seal.h"
+
+static ExecutorCheckPerms_hook_type prev_ExecutorCheckPerms = NULL;
+static object_access_hook_type prev_object_access = NULL;
+static Oid	restore_relid = InvalidOid;
+
+void
+cpii_access_allow_restore(Oid relid)
+{
+	restore_relid = relid;
+}
+
+/* may the person do this to one of our relations? */
+static bool
+allowed(Oid relid, AclMode required, bool report)
+{
+	int			flags = cpii_relation_flags(relid);
+
+	if (!(flags & CPII_REL_OURS))
+		return true;
+	if (required & (ACL_INSERT | ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE))
+	{
+		if (relid == restore_relid && required == ACL_INSERT)
+		{
+			restore_relid = InvalidOid;
+			return true;
+		}
+		if (report)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 (flags & CPII_REL_AUDIT) ?
+					 errmsg("audit records cannot be changed") :
+					 errmsg("register \"%s\" cannot be changed directly", get_rel_name(relid)),
+					 (flags & CPII_REL_AUDIT) ? 0 :
+					 errhint("Use the functions of schema courier_pii.")));
+		return false;
+	}
+	if ((flags & CPII_REL_AUDIT) && (required & ACL_SELECT) &&
+		!cpii_session_has_duty("pii_auditor"))
+	{
+		if (report)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied for %s", get_rel_name(relid)),
+					 errdetail("Only members of \"pii_auditor\" read the audit trail.")));
+		return false;
+	}
+	return true;
+}
+
+static bool
+cpii_ExecutorCheckPerms(CPII_CHECK_PERMS_PARAMS)
+{
+	ListCell   *lc;
+	Oid			relid;
+	AclMode		required;
+
+	if (prev_ExecutorCheckPerms &&
+		!prev_ExecutorCheckPerms(CPII_CHECK_PERMS_ARGS))
+		return false;
+	if (cpii_internal_depth > 0 || creating_extension || IsParallelWorker() ||
+		!OidIsValid(cpii_sealed_type()))
+		return true;
+	CPII_FOREACH_PERMISSION(lc, relid, required)
+	{
+		if (!allowed(relid, required, ereport_on_violation))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Columns that have just been made (attnum 0: all of a new relation) are not
+ * visible yet: read them with a snapshot that sees our own changes.
+ */
+static void
+refuse_classless_columns(Oid relid, int attnum)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData keys[2];
+	HeapTuple	tup;
+	Oid			sealed = cpii_sealed_type();
+	int			nkeys = 1;
+
+	if (!OidIsValid(sealed))
+		return;
+	ScanKeyInit(&keys[0], Anum_pg_attribute_attrelid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(relid));
+	if (attnum != 0)
+		ScanKeyInit(&keys[nkeys++], Anum_pg_attribute_attnum,
+					BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(attnum));
+	rel = table_open(AttributeRelationId, AccessShareLock);
+	scan = systable_beginscan(rel, AttributeRelidNumIndexId, true, SnapshotSelf,
+							  nkeys, keys);
+	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		Form_pg_attribute att = (Form_pg_attribute) GETSTRUCT(tup);
+
+		if (att->attnum > 0 && !att->attisdropped && att->atttypid == sealed &&
+			att->atttypmod <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+					 errmsg("column \"%s\" has type sealed without a data class",
+							NameStr(att->attname)),
+					 errhint("Use one of the domains, such as courier_pii.phone.")));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/* tables hold values; views, indexes and composite types are only shapes */
+static bool
+stores_rows(Oid relid)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tup;
+	bool		result = false;
+
+	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	rel = table_open(RelationRelationId, AccessShareLock);
+	scan = systable_beginscan(rel, ClassOidIndexId, true, SnapshotSelf, 1, &key);
+	tup = systable_getnext(scan);
+	if (HeapTupleIsValid(tup))
+	{
+		char		kind = ((Form_pg_class) GETSTRUCT(tup))->relkind;
+
+		result = kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE ||
+			kind == RELKIND_MATVIEW || kind == RELKIND_FOREIGN_TABLE;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+static void
+cpii_object_access(ObjectAccessType access, Oid classId, Oid objectId,
+				   int subId, void *arg)
+{
+	if (prev_object_access)
+		prev_object_access(access, classId, objectId, subId, arg);
+
+	if (access == OAT_FUNCTION_EXECUTE)
+	{
+		/* fast-path calls pass no executor hook */
+		if (!cpii_statement.open && cpii_internal_depth == 0 && !IsParallelWorker())
+			cpii_roster_check();
+	}
+	else if ((access == OAT_POST_CREATE || access == OAT_POST_ALTER) &&
+			 classId == RelationRelationId && objectId >= FirstNormalObjectId &&
+			 cpii_preloaded && !creating_extension && !IsBootstrapProcessingMode())
+	{
+		if (stores_rows(objectId))
+			refuse_classless_columns(objectId, subId);
+	}
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	restore_relid = InvalidOid;
+}
+
+void
+cpii_access_init(void)
+{
+	prev_ExecutorCheckPerms = ExecutorCheckPerms_hook;
+	ExecutorCheckPerms_hook = cpii_ExecutorCheckPerms;
+	prev_object_access = object_access_hook;
+	object_access_hook = cpii_object_access;
+	RegisterXactCallback(xact_callback, NULL);
+}

@@ -1,0 +1,58 @@
+/*-------------------------------------------------------------------------
+ *
+ * guard.h
+ *	  What the guard's files share, and its init function.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_GUARD_H
+#define CPII_GUARD_H
+
+#include "executor/executor.h"
+#include "nodes/plannodes.h"
+#include "tcop/cmdtag.h"
+
+#include "audit/record.h"
+
+/* ---- the account around a statement (statement_hooks.c) ---- */
+
+/*
+ * Open the account of a top-level statement.  False when one is open already
+ * (we are nested) or the extension's own statements run; then the caller must
+ * not close it.
+ */
+extern bool cpii_account_open(CommandTag tag, const char *source, uint64 query_id);
+
+/* the action that the record will carry, unless the statement turns out milder */
+extern void cpii_account_action(CpiiAction action);
+
+/* write the BEGIN record now, before anything may leave (idempotent) */
+extern void cpii_account_begin(bool sync);
+
+/* rows handed to the client by parts that the executor hooks do not see */
+extern void cpii_account_rows(int64 rows);
+
+/* close after success, or in a PG_CATCH block */
+extern void cpii_account_close(void);
+extern void cpii_account_close_error(void);
+
+/* protected relations of a plan are put into the account; any found? */
+extern bool cpii_account_touch_plan(PlannedStmt *plan);
+
+/* ---- meter.c ---- */
+extern void cpii_meter_init(void);
+/* charge the person's windows with what a statement disclosed */
+extern void cpii_meter_charge(int64 disclosed);
+
+/* ---- access.c ---- */
+extern void cpii_access_init(void);
+/* the next COPY FROM into this (empty) register is a restore */
+extern void cpii_access_allow_restore(Oid relid);
+
+/* ---- utility_hook.c ---- */
+extern void cpii_utility_init(void);
+
+/* all of the guard */
+extern void cpii_guard_init(void);
+
+#endif							/* CPII_GUARD_H */

@@ -1,0 +1,814 @@
+/*-------------------------------------------------------------------------
+ *
+ * statement_hooks.c
+ *	  Planner and executor hooks: one account per top-level statement.
+ *
+ * The account is opened by the outermost executor run or utility statement and
+ * closed when it ends, by success, error, or process exit (FATAL).  Nested
+ * statements, whoever runs them, count into it.
+ *
+ * The record comes before the data: a small result is still in the send buffer
+ * when its one record is written at the end.  When the result grows beyond what
+ * the buffer certainly holds, or code runs that could talk to the client by
+ * itself (functions that are not built in), a BEGIN record is written first.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/parallel.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/planner.h"
+#include "storage/ipc.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "audit/redact.h"
+#include "audit/statement.h"
+#include "base/classes.h"
+#include "base/compat.h"
+#include "base/errcodes.h"
+#include "base/internal.h"
+#include "base/session.h"
+#include "guard/guard.h"
+#include "people/roster.h"
+#include "policy/catalog.h"
+#include "policy/lift.h"
+#include "policy/policy.h"
+#include "sealed/search.h"
+
+/* the send buffer holds 8 kB; stay well below it by a careful estimate */
+#define BUFFERED_BYTES 6000
+
+/* a read of this many clear values is bulk */
+#define BULK_VALUES 100
+
+#define MAX_QUERY_TEXT 4096
+
+typedef struct Account
+{
+	CommandTag	tag;
+	CpiiAction	action;
+	const char *source;			/* lives as long as the statement */
+	uint64		query_id;
+	TimestampTz started;
+	int64		rows;
+	int64		sent_estimate;	/* bytes that may be in the send buffer */
+	bool		watched;		/* a receiver of ours sees every row first */
+} Account;
+
+static Account account;
+static int	exec_depth = 0;
+static Oid	last_outer = InvalidOid;
+
+static planner_hook_type prev_planner = NULL;
+static ExecutorStart_hook_type prev_ExecutorStart = NULL;
+static ExecutorRun_hook_type prev_ExecutorRun = NULL;
+static ExecutorFinish_hook_type prev_ExecutorFinish = NULL;
+
+static void close_with(int sqlstate);
+
+/* ---- the account ---- */
+
+/* FATAL and proc_exit do not pass PG_CATCH */
+static void
+close_at_exit(int code, Datum arg)
+{
+	if (cpii_statement.open)
+		close_with(ERRCODE_ADMIN_SHUTDOWN);
+}
+
+bool
+cpii_account_open(CommandTag tag, const char *source, uint64 query_id)
+{
+	static bool exit_registered = false;
+
+	if (cpii_statement.open || cpii_internal_depth > 0)
+		return false;
+	if (!exit_registered)
+	{
+		before_shmem_exit(close_at_exit, (Datum) 0);
+		exit_registered = true;
+	}
+	cpii_statement_reset();
+	cpii_statement.open = true;
+	account.tag = tag;
+	account.action = CPII_ACT_READ;
+	account.source = source;
+	account.query_id = query_id;
+	account.started = GetCurrentStatementStartTimestamp();
+	account.rows = 0;
+	account.sent_estimate = 0;
+	account.watched = false;
+	return true;
+}
+
+void
+cpii_account_action(CpiiAction action)
+{
+	account.action = action;
+}
+
+void
+cpii_account_rows(int64 rows)
+{
+	account.rows += rows;
+}
+
+static bool
+worth_a_record(void)
+{
+	return cpii_statement.nrelations > 0 || cpii_statement.disclosed > 0 ||
+		cpii_statement.masked > 0 || cpii_statement.probes > 0 ||
+		cpii_statement.limit_hit;
+}
+
+/*
+ * Names of the touched relations, looked up while the catalog can be read;
+ * error paths reuse them.
+ */
+static const char *relation_names[CPII_MAX_STATEMENT_RELATIONS];
+static char relation_buffer[CPII_MAX_STATEMENT_RELATIONS][NAMEDATALEN * 2 + 2];
+static int	nrelation_names = 0;
+static Oid	named_relations[CPII_MAX_STATEMENT_RELATIONS];
+
+static void
+name_relations(bool catalog)
+{
+	nrelation_names = 0;
+	for (int i = 0; i < cpii_statement.nrelations; i++)
+	{
+		Oid			relid = cpii_statement.relations[i];
+		char	   *buf = relation_buffer[i];
+
+		if (named_relations[i] != relid || buf[0] == '\0')
+		{
+			char	   *name = catalog ? get_rel_name(relid) : NULL;
+			char	   *nsp = name ? get_namespace_name(get_rel_namespace(relid)) : NULL;
+
+			if (nsp != NULL)
+				snprintf(buf, sizeof(relation_buffer[i]), "%s.%s", nsp, name);
+			else
+				snprintf(buf, sizeof(relation_buffer[i]), "%u", relid);
+			named_relations[i] = relid;
+		}
+		relation_names[nrelation_names++] = buf;
+	}
+}
+
+/* a relation was renamed or dropped: look its name up again */
+static void
+forget_names(Datum arg, Oid relid)
+{
+	for (int i = 0; i < CPII_MAX_STATEMENT_RELATIONS; i++)
+		if (relid == InvalidOid || named_relations[i] == relid)
+			named_relations[i] = InvalidOid;
+}
+
+static void
+fill_event(CpiiAuditEvent *event, char *query, bool catalog)
+{
+	memset(event, 0, sizeof(*event));
+	name_relations(catalog);
+	event->action = account.action;
+	event->command = GetCommandTagName(account.tag);
+	event->relations = relation_names;
+	event->nrelations = nrelation_names;
+	event->classes = cpii_statement.classes;
+	event->rows_returned = account.rows;
+	event->rows_examined = cpii_statement.disclosed + cpii_statement.masked;
+	event->disclosed = cpii_statement.disclosed;
+	event->masked = cpii_statement.masked;
+	event->probes = cpii_statement.probes;
+	event->query_id = account.query_id;
+	event->duration = GetCurrentTimestamp() - account.started;
+	event->begin_seq = cpii_statement.begin_seq;
+	if (account.source != NULL)
+	{
+		(void) cpii_redact(account.source, strlen(account.source), query, MAX_QUERY_TEXT);
+		event->query = query;
+	}
+}
+
+void
+cpii_account_begin(bool sync)
+{
+	CpiiAuditEvent event;
+	char		query[MAX_QUERY_TEXT];
+
+	if (!cpii_statement.open || cpii_statement.begin_seq != 0)
+		return;
+	(void) cpii_session_actor();
+	fill_event(&event, query, true);
+	event.phase = CPII_PHASE_BEGIN;
+	event.outcome = "begun";
+	cpii_statement.begin_seq = cpii_audit_write(&event, sync);
+}
+
+static bool
+is_bulk(void)
+{
+	return cpii_statement.begin_seq != 0 ||
+		cpii_statement.disclosed >= BULK_VALUES ||
+		account.action == CPII_ACT_EXPORT || account.action == CPII_ACT_COPY ||
+		account.action == CPII_ACT_DESTROY;
+}
+
+void
+cpii_account_close(void)
+{
+	int64		disclosed = cpii_statement.disclosed;
+
+	if (worth_a_record())
+	{
+		CpiiAuditEvent event;
+		char		query[MAX_QUERY_TEXT];
+
+		(void) cpii_session_actor();
+		fill_event(&event, query, true);
+		if (event.action == CPII_ACT_READ && event.disclosed == 0 &&
+			event.masked == 0 && event.probes > 0)
+			event.action = CPII_ACT_SEARCH;
+		event.phase = cpii_statement.begin_seq ? CPII_PHASE_END : CPII_PHASE_SINGLE;
+		event.outcome = "ok";
+
+		/*
+		 * Closed whatever happens now: an error here must not be recorded as
+		 * another end of the same statement.
+		 */
+		cpii_statement.open = false;
+		cpii_meter_charge(disclosed);
+		(void) cpii_audit_write(&event, is_bulk());
+	}
+	cpii_statement.open = false;
+}
+
+static const char *
+outcome_of(int sqlstate)
+{
+	switch (sqlstate)
+	{
+		case CPII_ERRCODE_LIMIT_REACHED:
+			return "blocked";
+		case ERRCODE_INSUFFICIENT_PRIVILEGE:
+		case CPII_ERRCODE_DUTY_MISSING:
+		case CPII_ERRCODE_ACCOUNT_DISABLED:
+		case CPII_ERRCODE_TICKET_INVALID:
+		case CPII_ERRCODE_CONTEXT_REQUIRED:
+			return "denied";
+		case ERRCODE_QUERY_CANCELED:
+			return "cancelled";
+		case ERRCODE_ADMIN_SHUTDOWN:
+		case ERRCODE_CRASH_SHUTDOWN:
+			return "terminated";
+	}
+	return "error";
+}
+
+static void
+close_with(int sqlstate)
+{
+	CpiiAuditEvent event;
+	char		query[MAX_QUERY_TEXT];
+	const char *outcome = outcome_of(sqlstate);
+	int64		disclosed = cpii_statement.disclosed;
+	bool		refused = strcmp(outcome, "denied") == 0;
+
+	if (!cpii_statement.open)
+		return;
+	cpii_statement.open = false;
+	cpii_meter_charge(disclosed);
+	if (!worth_a_record())
+		return;
+	fill_event(&event, query, false);
+	event.outcome = outcome;
+	event.sqlstate = sqlstate;
+	if (refused && event.disclosed == 0 && event.begin_seq == 0)
+		event.action = CPII_ACT_DENIED;
+	event.phase = event.begin_seq ? CPII_PHASE_END : CPII_PHASE_SINGLE;
+	(void) cpii_audit_write_noerror(&event, true);
+	if (event.action != CPII_ACT_DENIED &&
+		(refused || sqlstate == CPII_ERRCODE_LIMIT_REACHED))
+	{
+		/* the refusal itself, so that auditors find all of them in one place */
+		event.action = CPII_ACT_DENIED;
+		event.phase = CPII_PHASE_SINGLE;
+		event.disclosed = event.masked = event.rows_returned = 0;
+		event.rows_examined = event.probes = 0;
+		(void) cpii_audit_write_noerror(&event, true);
+	}
+}
+
+void
+cpii_account_close_error(void)
+{
+	close_with(geterrcode());
+}
+
+/*
+ * The door discloses outside any account (fast-path function call) or while
+ * code runs that may talk to the client early.
+ */
+static void
+begin_record(void)
+{
+	if (cpii_statement.open)
+	{
+		if (!account.watched || exec_depth > 1)
+			cpii_account_begin(false);
+	}
+	else if (cpii_internal_depth == 0)
+	{
+		CpiiAuditEvent event;
+
+		(void) cpii_session_actor();
+		memset(&event, 0, sizeof(event));
+		event.phase = CPII_PHASE_SINGLE;
+		event.action = CPII_ACT_READ;
+		event.outcome = "ok";
+		event.command = "FUNCTION CALL";
+		event.disclosed = 1;
+		event.rows_returned = 1;
+		event.classes = cpii_statement.classes;
+		cpii_meter_charge(1);
+		(void) cpii_audit_write(&event, false);
+		cpii_statement_reset();
+	}
+}
+
+bool
+cpii_account_touch_plan(PlannedStmt *plan)
+{
+	ListCell   *lc;
+	bool		any = false;
+
+	foreach(lc, plan->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->rtekind == RTE_RELATION && OidIsValid(rte->relid) &&
+			(cpii_relation_flags(rte->relid) & CPII_REL_PROTECTED))
+		{
+			cpii_statement_touch(rte->relid);
+			any = true;
+		}
+	}
+	return any;
+}
+
+/* ---- watching the rows of a top-level SELECT ---- */
+
+typedef struct WatchReceiver
+{
+	DestReceiver pub;
+	DestReceiver *inner;
+} WatchReceiver;
+
+/* a careful upper estimate of the bytes that a row puts on the wire */
+static int64
+row_bytes(TupleTableSlot *slot)
+{
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+	int64		bytes = 16;
+
+	slot_getallattrs(slot);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		bytes += 8;
+		if (slot->tts_isnull[i])
+			continue;
+		if (att->attlen > 0)
+			bytes += 2 * att->attlen + 40;
+		else if (att->attlen == -1)
+			bytes += (att->atttypid == TEXTOID || att->atttypid == VARCHAROID) ?
+				2 * toast_raw_datum_size(slot->tts_values[i]) :
+				8 * toast_raw_datum_size(slot->tts_values[i]) + 40;
+		else
+			bytes += 2 * strlen(DatumGetCString(slot->tts_values[i]));
+	}
+	return bytes;
+}
+
+static bool
+watch_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	WatchReceiver *watch = (WatchReceiver *) self;
+
+	if (cpii_statement.begin_seq == 0)
+	{
+		account.sent_estimate += row_bytes(slot);
+		if (account.sent_estimate > BUFFERED_BYTES)
+			cpii_account_begin(false);
+	}
+	return watch->inner->receiveSlot(slot, watch->inner);
+}
+
+static void
+watch_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
+{
+	WatchReceiver *watch = (WatchReceiver *) self;
+
+	watch->inner->rStartup(watch->inner, operation, typeinfo);
+}
+
+static void
+watch_shutdown(DestReceiver *self)
+{
+	WatchReceiver *watch = (WatchReceiver *) self;
+
+	watch->inner->rShutdown(watch->inner);
+}
+
+static void
+watch_destroy(DestReceiver *self)
+{
+	/* the inner receiver belongs to the portal */
+}
+
+/*
+ * Does the plan run only built-in code and ours?  Plans record the functions
+ * they depend on that are not built in, by hash value.
+ */
+static bool
+plan_is_quiet(PlannedStmt *plan)
+{
+	const CpiiOids *oids = cpii_oids();
+	uint32		ours[5];
+	ListCell   *lc;
+
+	if (plan->invalItems == NIL)
+		return true;
+	if (oids == NULL)
+		return false;
+	ours[0] = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oids->show));
+	ours[1] = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oids->show_column));
+	ours[2] = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oids->search_key_text));
+	ours[3] = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oids->search_key_sealed));
+	ours[4] = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oids->eq_function));
+	foreach(lc, plan->invalItems)
+	{
+		PlanInvalItem *item = lfirst(lc);
+		bool		known = false;
+
+		if (item->cacheId != PROCOID)
+			continue;
+		for (int i = 0; i < lengthof(ours); i++)
+			known |= item->hashValue == ours[i];
+		if (!known)
+			return false;
+	}
+	return true;
+}
+
+/* ---- hooks ---- */
+
+static PlannedStmt *
+cpii_planner(Query *parse, const char *query_string, int cursorOptions,
+			 ParamListInfo boundParams)
+{
+	PlannedStmt *result;
+
+	if (IsTransactionState())
+		cpii_lift_query(parse);
+	cpii_planning_depth++;
+	PG_TRY();
+	{
+		if (prev_planner)
+			result = prev_planner(parse, query_string, cursorOptions, boundParams);
+		else
+			result = standard_planner(parse, query_string, cursorOptions, boundParams);
+	}
+	PG_FINALLY();
+	{
+		cpii_planning_depth--;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/*
+ * Row rules are folded into plans for a set of roles.  The plan cache watches
+ * the current role only; a change of the outer role voids the rest.
+ */
+static void
+watch_outer_role(void)
+{
+	Oid			outer = GetOuterUserId();
+
+	if (last_outer != outer)
+	{
+		if (OidIsValid(last_outer))
+			ResetPlanCache();
+		last_outer = outer;
+	}
+}
+
+static void
+call_ExecutorStart(QueryDesc *queryDesc, int eflags)
+{
+	if (prev_ExecutorStart)
+		prev_ExecutorStart(queryDesc, eflags);
+	else
+		standard_ExecutorStart(queryDesc, eflags);
+}
+
+static void
+cpii_ExecutorStart(QueryDesc *queryDesc, int eflags)
+{
+	bool		opened;
+	int			nrelations;
+
+	if (exec_depth == 0 && cpii_internal_depth == 0 && !IsParallelWorker())
+	{
+		cpii_roster_check();
+		watch_outer_role();
+	}
+	if (IsParallelWorker() || cpii_internal_depth > 0)
+	{
+		call_ExecutorStart(queryDesc, eflags);
+		return;
+	}
+
+	/* an account of its own, so that a refused permission is recorded */
+	opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
+							   queryDesc->sourceText,
+							   queryDesc->plannedstmt->queryId);
+	nrelations = cpii_statement.nrelations;
+	if (cpii_account_touch_plan(queryDesc->plannedstmt))
+	{
+		PG_TRY();
+		{
+			(void) cpii_session_actor();
+			name_relations(true);
+			call_ExecutorStart(queryDesc, eflags);
+		}
+		PG_CATCH();
+		{
+			if (opened)
+				cpii_account_close_error();
+			PG_RE_THROW();
+		}
+		PG_END_TRY();
+		/* nothing was read yet; the run will touch them again */
+		cpii_statement.nrelations = nrelations;
+	}
+	else
+		call_ExecutorStart(queryDesc, eflags);
+	if (opened)
+		cpii_statement.open = false;
+}
+
+static void
+call_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
+{
+	if (prev_ExecutorRun)
+		prev_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
+	else
+		standard_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
+}
+
+/* what a plan does with rows, as far as the account is concerned */
+static void
+classify(QueryDesc *queryDesc, bool *no_clear, bool *writing, CpiiAction *action)
+{
+	PlannedStmt *plan = queryDesc->plannedstmt;
+	CommandDest dest = queryDesc->dest ? queryDesc->dest->mydest : DestNone;
+
+	*no_clear = false;
+	*writing = false;
+	*action = CPII_ACT_READ;
+	if (dest == DestIntoRel || dest == DestTransientRel)
+	{
+		*no_clear = true;
+		*action = CPII_ACT_COPY;
+	}
+	else if (dest == DestCopyOut)
+		*action = CPII_ACT_EXPORT;
+	switch (plan->commandType)
+	{
+		case CMD_SELECT:
+			if (plan->hasModifyingCTE)
+				*no_clear = *writing = true;
+			break;
+		case CMD_DELETE:
+			*no_clear = true;
+			*action = CPII_ACT_DESTROY;
+			break;
+		case CMD_INSERT:
+		case CMD_UPDATE:
+		case CMD_MERGE:
+			*no_clear = *writing = true;
+			*action = CPII_ACT_WRITE;
+			break;
+		default:
+			break;
+	}
+}
+
+static bool
+goes_to_client(DestReceiver *dest)
+{
+	return dest != NULL &&
+		(dest->mydest == DestRemote || dest->mydest == DestRemoteExecute ||
+		 dest->mydest == DestRemoteSimple);
+}
+
+static void
+cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
+{
+	bool		opened;
+	bool		save_no_clear = cpii_statement.no_clear;
+	bool		save_writing = cpii_statement.writing;
+	int			save_planning = cpii_planning_depth;
+	bool		no_clear;
+	bool		writing;
+	CpiiAction	action;
+	DestReceiver *save_dest = queryDesc->dest;
+	WatchReceiver watch;
+	int			save_depth = exec_depth;
+
+	if (cpii_internal_depth > 0 || IsParallelWorker())
+	{
+		cpii_planning_depth = 0;
+		PG_TRY();
+		{
+			call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
+		}
+		PG_FINALLY();
+		{
+			cpii_planning_depth = save_planning;
+		}
+		PG_END_TRY();
+		return;
+	}
+
+	if (exec_depth == 0)
+		cpii_roster_check();
+	opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
+							   queryDesc->sourceText,
+							   queryDesc->plannedstmt->queryId);
+	classify(queryDesc, &no_clear, &writing, &action);
+	if (opened)
+		save_no_clear = save_writing = false;
+
+	PG_TRY();
+	{
+		bool		touched = cpii_account_touch_plan(queryDesc->plannedstmt);
+
+		if (touched)
+		{
+			(void) cpii_session_actor();
+			name_relations(true);
+		}
+		if (opened)
+			account.action = action;
+		else if (touched && action != CPII_ACT_READ &&
+				 account.action == CPII_ACT_READ)
+			account.action = action;	/* a DO block that writes */
+		if (touched && action != CPII_ACT_READ && action != CPII_ACT_WRITE &&
+			queryDesc->plannedstmt->commandType == CMD_SELECT)
+			cpii_account_begin(true);
+		if (no_clear)
+			cpii_statement.no_clear = true;
+		cpii_statement.writing = writing;
+
+		if (opened && touched && goes_to_client(queryDesc->dest) &&
+			plan_is_quiet(queryDesc->plannedstmt))
+		{
+			watch.pub.receiveSlot = watch_receive;
+			watch.pub.rStartup = watch_startup;
+			watch.pub.rShutdown = watch_shutdown;
+			watch.pub.rDestroy = watch_destroy;
+			watch.pub.mydest = save_dest->mydest;
+			watch.inner = save_dest;
+			queryDesc->dest = &watch.pub;
+			account.watched = true;
+		}
+
+		exec_depth++;
+		cpii_planning_depth = 0;
+		call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
+	}
+	PG_CATCH();
+	{
+		queryDesc->dest = save_dest;
+		exec_depth = save_depth;
+		cpii_planning_depth = save_planning;
+		if (opened)
+		{
+			if (queryDesc->estate && queryDesc->plannedstmt->commandType == CMD_SELECT)
+				account.rows += queryDesc->estate->es_processed;
+			cpii_account_close_error();
+		}
+		cpii_statement.no_clear = save_no_clear;
+		cpii_statement.writing = save_writing;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+
+	queryDesc->dest = save_dest;
+	exec_depth = save_depth;
+	cpii_planning_depth = save_planning;
+	cpii_statement.no_clear = save_no_clear;
+	cpii_statement.writing = save_writing;
+	if (queryDesc->estate != NULL &&
+		(opened || goes_to_client(save_dest) ||
+		 (save_dest && save_dest->mydest == DestCopyOut)))
+		account.rows += queryDesc->estate->es_processed;
+	if (opened)
+		cpii_account_close();
+}
+
+static void
+call_ExecutorFinish(QueryDesc *queryDesc)
+{
+	if (prev_ExecutorFinish)
+		prev_ExecutorFinish(queryDesc);
+	else
+		standard_ExecutorFinish(queryDesc);
+}
+
+/* AFTER triggers run here: an account of their own, and no clear text */
+static void
+cpii_ExecutorFinish(QueryDesc *queryDesc)
+{
+	bool		opened;
+	bool		save_no_clear = cpii_statement.no_clear;
+	int			save_depth = exec_depth;
+
+	if (cpii_internal_depth > 0 || IsParallelWorker())
+	{
+		call_ExecutorFinish(queryDesc);
+		return;
+	}
+	opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
+							   queryDesc->sourceText,
+							   queryDesc->plannedstmt->queryId);
+	if (opened)
+		save_no_clear = false;
+	PG_TRY();
+	{
+		exec_depth++;
+		if (queryDesc->plannedstmt->commandType != CMD_SELECT)
+			cpii_statement.no_clear = true;
+		call_ExecutorFinish(queryDesc);
+	}
+	PG_CATCH();
+	{
+		exec_depth = save_depth;
+		if (opened)
+			cpii_account_close_error();
+		cpii_statement.no_clear = save_no_clear;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	exec_depth = save_depth;
+	cpii_statement.no_clear = save_no_clear;
+	if (opened)
+		cpii_account_close();
+}
+
+/* an error outside our blocks must not leave an account open */
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+	{
+		exec_depth = 0;
+		if (cpii_statement.open)
+			close_with(ERRCODE_INTERNAL_ERROR);
+		cpii_statement_reset();
+	}
+}
+
+void
+cpii_guard_init(void)
+{
+	cpii_meter_init();
+	cpii_access_init();
+	cpii_utility_init();
+	cpii_begin_record = begin_record;
+
+	prev_planner = planner_hook;
+	planner_hook = cpii_planner;
+	prev_ExecutorStart = ExecutorStart_hook;
+	ExecutorStart_hook = cpii_ExecutorStart;
+	prev_ExecutorRun = ExecutorRun_hook;
+	ExecutorRun_hook = cpii_ExecutorRun;
+	prev_ExecutorFinish = ExecutorFinish_hook;
+	ExecutorFinish_hook = cpii_ExecutorFinish;
+	RegisterXactCallback(xact_callback, NULL);
+	CacheRegisterRelcacheCallback(forget_names, (Datum) 0);
+}

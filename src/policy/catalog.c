@@ -1,0 +1,535 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.c
+ *	  The policy tables, read into one cache of this backend.
+ *
+ * Tables are scanned directly, without SPI: the door is called in the middle
+ * of other people's statements and must not need their rights, their
+ * search_path or an executor of its own.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "base/internal.h"
+#include "base/session.h"
+#include "base/settings.h"
+#include "policy/catalog.h"
+#include "sealed/seal.h"
+
+/* columns of courier_pii.disclosure */
+#define DISC_GRANTEE 2
+#define DISC_CLASS 3
+#define DISC_LEVEL 4
+#define DISC_SEARCHABLE 5
+#define DISC_VALID_UNTIL 6
+#define DISC_TBL 7
+#define DISC_COL 8
+
+/* columns of courier_pii.disclosure_limit */
+#define LIMIT_GRANTEE 1
+#define LIMIT_STATEMENT 2
+#define LIMIT_HOUR 3
+#define LIMIT_DAY 4
+
+/* columns of courier_pii.masked_view_register */
+#define VIEW_VIEW 1
+#define VIEW_TBL 2
+
+typedef struct ColumnKey
+{
+	Oid			relid;
+	int32		attnum;
+} ColumnKey;
+
+typedef struct ColumnEntry
+{
+	ColumnKey	key;
+	CpiiGranted granted;
+} ColumnEntry;
+
+typedef struct RelationEntry
+{
+	Oid			relid;
+	int			flags;
+	Oid			base;			/* of a masked view */
+} RelationEntry;
+
+static bool person_valid = false;
+static Oid	person_login = InvalidOid;
+static Oid	person_outer = InvalidOid;
+static TimestampTz person_deadline = DT_NOEND;
+static CpiiGranted by_class[CPII_CLASS_LAST + 1];
+static bool level_known[CPII_CLASS_LAST + 1];
+static CpiiLevel level_of[CPII_CLASS_LAST + 1];
+static bool searchable_of[CPII_CLASS_LAST + 1];
+static CpiiLimits limits;
+static HTAB *columns = NULL;	/* NULL when no column entries exist */
+static bool superuser_person = false;
+
+static HTAB *relations = NULL;
+static Oid	disclosure_relation = InvalidOid;
+static Oid	view_relation = InvalidOid;
+static bool callbacks_registered = false;
+
+static void
+policy_relation_changed(Datum arg, Oid relid)
+{
+	/*
+	 * Any relation may be one of ours or a protected one; the person's cache
+	 * is only void when one of the (few) policy tables changed, or on a full
+	 * reset.
+	 */
+	if (relid == InvalidOid || relid == disclosure_relation ||
+		!OidIsValid(disclosure_relation))
+		person_valid = false;
+	if (relations != NULL)
+	{
+		if (relid == InvalidOid || relid == view_relation ||
+			relid == disclosure_relation)
+		{
+			hash_destroy(relations);
+			relations = NULL;
+		}
+		else
+			(void) hash_search(relations, &relid, HASH_REMOVE, NULL);
+	}
+}
+
+static void
+roles_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	person_valid = false;
+}
+
+static void
+register_callbacks(void)
+{
+	if (callbacks_registered)
+		return;
+	CacheRegisterRelcacheCallback(policy_relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, roles_changed, (Datum) 0);
+	callbacks_registered = true;
+}
+
+Oid
+cpii_policy_version_relation(void)
+{
+	return cpii_relation_oid("disclosure", true);
+}
+
+void
+cpii_policy_changed(void)
+{
+	Oid			relid = cpii_policy_version_relation();
+
+	/* one relation stands for all policy tables */
+	if (OidIsValid(relid))
+		CacheInvalidateRelcacheByRelid(relid);
+	CommandCounterIncrement();
+}
+
+bool
+cpii_policy_acts_as(Oid role)
+{
+	const CpiiActor *who = cpii_session_actor();
+
+	if (who->privileged || !OidIsValid(role))
+		return false;
+	return is_member_of_role_nosuper(who->login, role) &&
+		has_privs_of_role(who->outer, role);
+}
+
+static void
+add_column_entry(Oid relid, AttrNumber attnum, CpiiLevel level, bool searchable)
+{
+	ColumnKey	key;
+	ColumnEntry *entry;
+	bool		found;
+
+	if (columns == NULL)
+	{
+		HASHCTL		ctl;
+
+		memset(&ctl, 0, sizeof(ctl));
+		ctl.keysize = sizeof(ColumnKey);
+		ctl.entrysize = sizeof(ColumnEntry);
+		ctl.hcxt = CacheMemoryContext;
+		columns = hash_create("courier_pii column disclosures", 64, &ctl,
+							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	key.relid = relid;
+	key.attnum = attnum;
+	entry = hash_search(columns, &key, HASH_ENTER, &found);
+	if (!found)
+		memset(&entry->granted, 0, sizeof(entry->granted));
+	cpii_matrix_add(&entry->granted, level, searchable);
+}
+
+static void
+load_disclosures(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	TimestampTz now = GetCurrentTimestamp();
+	HeapTuple	tup;
+
+	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Oid			grantee;
+		int			class_id;
+		char	   *name;
+		CpiiLevel	level;
+		bool		searchable;
+		Datum		d;
+
+		grantee = DatumGetObjectId(heap_getattr(tup, DISC_GRANTEE, desc, &isnull));
+		if (!cpii_policy_acts_as(grantee))
+			continue;
+		d = heap_getattr(tup, DISC_VALID_UNTIL, desc, &isnull);
+		if (!isnull)
+		{
+			TimestampTz until = DatumGetTimestampTz(d);
+
+			if (until <= now)
+				continue;
+			if (until < person_deadline)
+				person_deadline = until;
+		}
+		class_id = DatumGetInt32(heap_getattr(tup, DISC_CLASS, desc, &isnull));
+		if (!cpii_class_is_builtin(class_id))
+			continue;
+		name = TextDatumGetCString(heap_getattr(tup, DISC_LEVEL, desc, &isnull));
+		if (!cpii_level_by_name(name, &level))
+			level = CPII_LEVEL_HIDDEN;
+		searchable = DatumGetBool(heap_getattr(tup, DISC_SEARCHABLE, desc, &isnull));
+		d = heap_getattr(tup, DISC_TBL, desc, &isnull);
+		if (isnull)
+			cpii_matrix_add(&by_class[class_id], level, searchable);
+		else
+		{
+			Oid			tbl = DatumGetObjectId(d);
+			AttrNumber	attnum;
+
+			d = heap_getattr(tup, DISC_COL, desc, &isnull);
+			if (isnull)
+				continue;
+			attnum = get_attnum(tbl, NameStr(*DatumGetName(d)));
+			if (attnum != InvalidAttrNumber)
+				add_column_entry(tbl, attnum, level, searchable);
+			/* a search names no column once it runs: permission by class */
+			if (searchable || level == CPII_LEVEL_CLEAR)
+				searchable_of[class_id] = true;
+		}
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+static void
+widen(int64 *limit, bool *set, Datum d, bool isnull)
+{
+	int64		value = isnull ? -1 : DatumGetInt64(d);
+
+	if (!*set)
+		*limit = value;
+	else if (*limit != -1 && (value == -1 || value > *limit))
+		*limit = value;
+	*set = true;
+}
+
+static void
+load_limits(void)
+{
+	Oid			relid = cpii_relation_oid("disclosure_limit", true);
+	bool		set[3] = {false, false, false};
+
+	limits.per_statement = cpii_default_limit_statement;
+	limits.per_hour = cpii_default_limit_hour;
+	limits.per_day = cpii_default_limit_day;
+	if (OidIsValid(relid))
+	{
+		Relation	rel = table_open(relid, AccessShareLock);
+		TupleDesc	desc = RelationGetDescr(rel);
+		SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+		HeapTuple	tup;
+
+		while (HeapTupleIsValid(tup = systable_getnext(scan)))
+		{
+			bool		isnull;
+			Datum		d = heap_getattr(tup, LIMIT_GRANTEE, desc, &isnull);
+
+			if (!cpii_policy_acts_as(DatumGetObjectId(d)))
+				continue;
+			d = heap_getattr(tup, LIMIT_STATEMENT, desc, &isnull);
+			widen(&limits.per_statement, &set[0], d, isnull);
+			d = heap_getattr(tup, LIMIT_HOUR, desc, &isnull);
+			widen(&limits.per_hour, &set[1], d, isnull);
+			d = heap_getattr(tup, LIMIT_DAY, desc, &isnull);
+			widen(&limits.per_day, &set[2], d, isnull);
+		}
+		systable_endscan(scan);
+		table_close(rel, AccessShareLock);
+	}
+	if (superuser_person)
+		limits.per_statement = limits.per_hour = limits.per_day = 0;
+}
+
+static void
+load_person(const CpiiActor *who)
+{
+	Oid			relid = cpii_policy_version_relation();
+
+	register_callbacks();
+	if (columns != NULL)
+	{
+		hash_destroy(columns);
+		columns = NULL;
+	}
+	memset(by_class, 0, sizeof(by_class));
+	memset(level_known, 0, sizeof(level_known));
+	memset(searchable_of, 0, sizeof(searchable_of));
+	person_deadline = DT_NOEND;
+	superuser_person = who->privileged;
+	disclosure_relation = relid;
+
+	/*
+	 * Mark valid before reading: an invalidation that arrives meanwhile makes
+	 * us read again at the next call.
+	 */
+	person_login = who->login;
+	person_outer = who->outer;
+	person_valid = true;
+	PG_TRY();
+	{
+		if (OidIsValid(relid) && !superuser_person)
+			load_disclosures(relid);
+		load_limits();
+	}
+	PG_CATCH();
+	{
+		person_valid = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	for (int i = CPII_CLASS_FIRST; i <= CPII_CLASS_LAST; i++)
+	{
+		bool		searchable;
+
+		level_of[i] = cpii_matrix_decide(by_class[i],
+										 cpii_class_table[i].default_hidden,
+										 &searchable);
+		if (searchable)
+			searchable_of[i] = true;
+		level_known[i] = true;
+	}
+}
+
+static inline void
+ensure_person(void)
+{
+	const CpiiActor *who = cpii_session_actor();
+
+	if (person_valid && person_login == who->login &&
+		person_outer == who->outer &&
+		(person_deadline == DT_NOEND ||
+		 GetCurrentTimestamp() < person_deadline))
+		return;
+	load_person(who);
+}
+
+CpiiLevel
+cpii_policy_level(int class_id, Oid relid, AttrNumber attnum)
+{
+	ensure_person();
+	if (!cpii_class_is_builtin(class_id))
+		return CPII_LEVEL_HIDDEN;
+	if (columns != NULL && OidIsValid(relid))
+	{
+		ColumnKey	key;
+		ColumnEntry *entry;
+
+		key.relid = relid;
+		key.attnum = attnum;
+		entry = hash_search(columns, &key, HASH_FIND, NULL);
+		if (entry != NULL)
+		{
+			bool		searchable;
+
+			return cpii_matrix_decide(cpii_matrix_join(by_class[class_id],
+													   entry->granted),
+									  cpii_class_table[class_id].default_hidden,
+									  &searchable);
+		}
+	}
+	return level_of[class_id];
+}
+
+bool
+cpii_policy_searchable(int class_id)
+{
+	ensure_person();
+	return cpii_class_is_builtin(class_id) && searchable_of[class_id];
+}
+
+CpiiLimits
+cpii_policy_limits(void)
+{
+	ensure_person();
+	return limits;
+}
+
+const char *
+cpii_policy_reason(int class_id)
+{
+	ensure_person();
+	if (superuser_person)
+		return "superusers have no disclosure";
+	if (by_class[class_id].hidden)
+		return "an entry hides this class";
+	if (by_class[class_id].any)
+		return "widest entry of the person's roles";
+	return "no entry: default of the class";
+}
+
+/* ---- relations ---- */
+
+static Oid
+lookup_view_base(Oid view)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tup;
+	Oid			base = InvalidOid;
+
+	view_relation = cpii_relation_oid("masked_view_register", true);
+	if (!OidIsValid(view_relation))
+		return InvalidOid;
+	rel = table_open(view_relation, AccessShareLock);
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		d = heap_getattr(tup, VIEW_VIEW, RelationGetDescr(rel), &isnull);
+
+		if (DatumGetObjectId(d) == view)
+		{
+			d = heap_getattr(tup, VIEW_TBL, RelationGetDescr(rel), &isnull);
+			base = DatumGetObjectId(d);
+			break;
+		}
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return base;
+}
+
+static RelationEntry *
+relation_entry(Oid relid)
+{
+	RelationEntry *entry;
+	RelationEntry fresh;
+	char		kind;
+
+	if (relations != NULL)
+	{
+		entry = hash_search(relations, &relid, HASH_FIND, NULL);
+		if (entry != NULL)
+			return entry;
+	}
+	register_callbacks();
+	if (!OidIsValid(disclosure_relation))
+		disclosure_relation = cpii_policy_version_relation();
+
+	fresh.relid = relid;
+	fresh.flags = 0;
+	fresh.base = InvalidOid;
+	kind = get_rel_relkind(relid);
+	if (get_rel_namespace(relid) == cpii_schema_oid(true))
+	{
+		char	   *name = get_rel_name(relid);
+
+		fresh.flags |= CPII_REL_OURS;
+		if (name != NULL && strncmp(name, "audit_", 6) == 0)
+			fresh.flags |= CPII_REL_AUDIT;
+	}
+	if (kind == RELKIND_VIEW)
+	{
+		fresh.base = lookup_view_base(relid);
+		if (OidIsValid(fresh.base))
+			fresh.flags |= CPII_REL_PROTECTED;
+	}
+	else if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE ||
+			 kind == RELKIND_MATVIEW || kind == RELKIND_FOREIGN_TABLE)
+	{
+		Relation	rel = try_relation_open(relid, AccessShareLock);
+
+		if (rel != NULL)
+		{
+			TupleDesc	desc = RelationGetDescr(rel);
+
+			for (int i = 0; i < desc->natts; i++)
+			{
+				Form_pg_attribute att = TupleDescAttr(desc, i);
+
+				if (!att->attisdropped &&
+					cpii_class_of_type(att->atttypid, att->atttypmod) != 0)
+				{
+					fresh.flags |= CPII_REL_PROTECTED;
+					break;
+				}
+			}
+			relation_close(rel, AccessShareLock);
+		}
+	}
+
+	if (relations == NULL)
+	{
+		HASHCTL		ctl;
+
+		memset(&ctl, 0, sizeof(ctl));
+		ctl.keysize = sizeof(Oid);
+		ctl.entrysize = sizeof(RelationEntry);
+		ctl.hcxt = CacheMemoryContext;
+		relations = hash_create("courier_pii relations", 128, &ctl,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	entry = hash_search(relations, &relid, HASH_ENTER, NULL);
+	*entry = fresh;
+	return entry;
+}
+
+Oid
+cpii_masked_view_base(Oid view)
+{
+	return relation_entry(view)->base;
+}
+
+int
+cpii_relation_flags(Oid relid)
+{
+	if (relid < FirstNormalObjectId || !OidIsValid(cpii_sealed_type()))
+		return 0;
+	return relation_entry(relid)->flags;
+}

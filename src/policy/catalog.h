@@ -1,0 +1,60 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.h
+ *	  The policy tables, read into one cache of this backend.
+ *
+ * The cache is about one person (authenticated and outer role) and is void as
+ * soon as a policy table, a role or a membership changes (relation and system
+ * cache invalidations, which also reach standbys), the person changes, or an
+ * entry lapses.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_POLICY_CATALOG_H
+#define CPII_POLICY_CATALOG_H
+
+#include "base/classes.h"
+#include "policy/matrix.h"
+
+typedef struct CpiiLimits
+{
+	int64		per_statement;	/* clear values; -1 = unlimited */
+	int64		per_hour;
+	int64		per_day;
+} CpiiLimits;
+
+/*
+ * What the person who is acting may see of a class, here and now.  relid and
+ * attnum name the column of the base table when known (0 otherwise).
+ */
+extern CpiiLevel cpii_policy_level(int class_id, Oid relid, AttrNumber attnum);
+extern bool cpii_policy_searchable(int class_id);
+
+/* limits of the person: the widest of their entries, else the defaults */
+extern CpiiLimits cpii_policy_limits(void);
+
+/*
+ * Does the person act in this role: a member by login (ignoring superuser
+ * power) and by the current (outer) role?  Never true for superusers.
+ */
+extern bool cpii_policy_acts_as(Oid role);
+
+/* why the level is what it is, for effective_disclosures; constant text */
+extern const char *cpii_policy_reason(int class_id);
+
+/* the base table of a masked view, or InvalidOid */
+extern Oid	cpii_masked_view_base(Oid view);
+
+/* what a relation is to us; 0 = nothing */
+#define CPII_REL_PROTECTED	0x01	/* has a sealed column, or is a masked view */
+#define CPII_REL_OURS		0x02	/* lives in schema courier_pii */
+#define CPII_REL_AUDIT		0x04	/* of those: the audit trail */
+extern int	cpii_relation_flags(Oid relid);
+
+/* a relation of ours whose change voids cached plans */
+extern Oid	cpii_policy_version_relation(void);
+
+/* make every cache of the policy void at commit (called by policy functions) */
+extern void cpii_policy_changed(void);
+
+#endif							/* CPII_POLICY_CATALOG_H */

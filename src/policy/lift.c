@@ -1,0 +1,484 @@
+/*-------------------------------------------------------------------------
+ *
+ * lift.c
+ *	  What the planner is told about masked views.
+ *
+ * A masked view is a security barrier whose protected columns are
+ * show_column(base column, ...).  The planner would evaluate the door at the
+ * barrier, for rows that a later LIMIT drops, and could not use an index for
+ * "view column = literal".  So before planning we
+ *
+ * 1. lift: give the view's subquery an extra output with the sealed column
+ *	  (and the row's scope), and put the call of the door where the column was
+ *	  used.  Nothing outside can get hold of the sealed output, for it stands
+ *	  only inside the call; conditions on the shown text stay outside the
+ *	  barrier as before.
+ * 2. search: turn "show_column(c, ...) = literal or parameter" into a search
+ *	  of c by real value, which is leakproof, so the planner moves it through
+ *	  the barrier to an index.  "= ANY (array)" and IN lists likewise.
+ *
+ * Every other use of the column works on what the person is shown.  Where a
+ * subquery groups, sorts, or combines by the shown text nothing is lifted.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+
+#include "policy/lift.h"
+#include "sealed/search.h"
+#include "sealed/seal.h"
+
+/* pg_operator entry of text = text */
+#define TEXT_EQUAL_OPERATOR 98
+
+typedef struct LiftedColumn
+{
+	AttrNumber	attno;			/* of the shown column */
+	FuncExpr   *call;			/* template: the door's call in the subquery */
+	AttrNumber	raw_attno;		/* output that holds the sealed column */
+	AttrNumber	scope_attno;	/* output that holds the scope, or 0: constant */
+} LiftedColumn;
+
+typedef struct LiftContext
+{
+	const CpiiOids *oids;
+	int			rtindex;		/* subquery whose columns are replaced */
+	int			sublevels_up;
+	List	   *columns;		/* of LiftedColumn */
+	Query	   *subquery;
+	RangeTblEntry *rte;
+	int			first_added;	/* outputs from here on are ours */
+	bool		whole_row;		/* found by the search for references */
+	bool		replaced;
+} LiftContext;
+
+static bool lift_walker(Node *node, void *arg);
+
+/* ---- which columns can be lifted ---- */
+
+static FuncExpr *
+door_call(Node *expr, const CpiiOids *oids)
+{
+	FuncExpr   *call;
+
+	while (expr && IsA(expr, RelabelType) &&
+		   exprType(expr) == TEXTOID)
+		expr = (Node *) ((RelabelType *) expr)->arg;
+	if (expr == NULL || !IsA(expr, FuncExpr))
+		return NULL;
+	call = (FuncExpr *) expr;
+	if (call->funcid != oids->show_column || list_length(call->args) != 4)
+		return NULL;
+	return call;
+}
+
+static bool
+subquery_can_be_lifted(Query *sub)
+{
+	return sub->commandType == CMD_SELECT && sub->setOperations == NULL &&
+		sub->groupClause == NIL && sub->groupingSets == NIL &&
+		sub->distinctClause == NIL && sub->havingQual == NULL &&
+		!sub->hasAggs && !sub->hasWindowFuncs && !sub->hasTargetSRFs;
+}
+
+static List *
+liftable_columns(Query *sub, const CpiiOids *oids)
+{
+	List	   *columns = NIL;
+	ListCell   *lc;
+
+	if (!subquery_can_be_lifted(sub))
+		return NIL;
+	foreach(lc, sub->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+		FuncExpr   *call = tle->resjunk ? NULL : door_call((Node *) tle->expr, oids);
+		LiftedColumn *column;
+
+		if (call == NULL || tle->ressortgroupref != 0 ||
+			contain_volatile_functions((Node *) call))
+			continue;
+		column = palloc0(sizeof(LiftedColumn));
+		column->attno = tle->resno;
+		column->call = call;
+		columns = lappend(columns, column);
+	}
+	return columns;
+}
+
+/* ---- references to a subquery's columns ---- */
+
+static LiftedColumn *
+find_column(LiftContext *context, AttrNumber attno)
+{
+	ListCell   *lc;
+
+	foreach(lc, context->columns)
+	{
+		LiftedColumn *column = lfirst(lc);
+
+		if (column->attno == attno)
+			return column;
+	}
+	return NULL;
+}
+
+/* does anything refer to a liftable column, or to the row as a whole? */
+static bool
+reference_walker(Node *node, void *arg)
+{
+	LiftContext *context = arg;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+	{
+		Var		   *var = (Var *) node;
+
+		if (var->varno == context->rtindex &&
+			var->varlevelsup == context->sublevels_up)
+		{
+			if (var->varattno == InvalidAttrNumber)
+				context->whole_row = true;
+			else if (find_column(context, var->varattno) != NULL)
+				context->replaced = true;
+		}
+		return false;
+	}
+	if (IsA(node, Query))
+	{
+		bool		result;
+
+		context->sublevels_up++;
+		result = query_tree_walker((Query *) node, reference_walker, context, 0);
+		context->sublevels_up--;
+		return result;
+	}
+	return expression_tree_walker(node, reference_walker, context);
+}
+
+/* add an output to the subquery; an equal one that we added before serves again */
+static AttrNumber
+add_output(LiftContext *context, Node *expr, const char *name)
+{
+	Query	   *sub = context->subquery;
+	ListCell   *lc;
+	TargetEntry *tle;
+	int			resno = list_length(sub->targetList) + 1;
+
+	foreach(lc, sub->targetList)
+	{
+		tle = lfirst_node(TargetEntry, lc);
+		if (tle->resno >= context->first_added && equal(tle->expr, expr))
+			return tle->resno;
+	}
+	tle = makeTargetEntry((Expr *) copyObject(expr), resno, pstrdup(name), false);
+	sub->targetList = lappend(sub->targetList, tle);
+	context->rte->eref->colnames = lappend(context->rte->eref->colnames,
+										   makeString(pstrdup(name)));
+	return resno;
+}
+
+static Var *
+output_var(Var *like, AttrNumber attno, Node *expr)
+{
+	Var		   *var = copyObject(like);
+
+	var->varattno = attno;
+	var->varattnosyn = 0;
+	var->varnosyn = 0;
+	var->vartype = exprType(expr);
+	var->vartypmod = exprTypmod(expr);
+	var->varcollid = exprCollation(expr);
+	return var;
+}
+
+static Node *
+lifted_call(LiftContext *context, LiftedColumn *column, Var *var)
+{
+	FuncExpr   *call = copyObject(column->call);
+	Node	   *raw = linitial(column->call->args);
+	Node	   *scope = lfourth(column->call->args);
+
+	linitial(call->args) = output_var(var, column->raw_attno, raw);
+	if (column->scope_attno != 0)
+		lfourth(call->args) = output_var(var, column->scope_attno, scope);
+	return (Node *) call;
+}
+
+static Node *
+replace_mutator(Node *node, void *arg)
+{
+	LiftContext *context = arg;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+	{
+		Var		   *var = (Var *) node;
+		LiftedColumn *column;
+
+		if (var->varno != context->rtindex ||
+			var->varlevelsup != context->sublevels_up)
+			return (Node *) copyObject(var);
+		if (var->varattno == InvalidAttrNumber)
+		{
+			/* the row as the view declares it, with the calls inside */
+			RowExpr    *row = makeNode(RowExpr);
+			ListCell   *lc;
+
+			foreach(lc, context->subquery->targetList)
+			{
+				TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+				if (tle->resjunk || tle->resno >= context->first_added)
+					continue;
+				column = find_column(context, tle->resno);
+				row->args = lappend(row->args,
+									column ? lifted_call(context, column, var) :
+									(Node *) output_var(var, tle->resno,
+														(Node *) tle->expr));
+				row->colnames = lappend(row->colnames,
+										makeString(pstrdup(tle->resname ? tle->resname : "?column?")));
+			}
+			row->row_typeid = var->vartype;
+			row->row_format = COERCE_IMPLICIT_CAST;
+			row->location = -1;
+			return (Node *) row;
+		}
+		column = find_column(context, var->varattno);
+		if (column == NULL)
+			return (Node *) copyObject(var);
+		return lifted_call(context, column, var);
+	}
+	if (IsA(node, Query))
+	{
+		Query	   *result;
+
+		context->sublevels_up++;
+		result = query_tree_mutator((Query *) node, replace_mutator, context, 0);
+		context->sublevels_up--;
+		return (Node *) result;
+	}
+	return expression_tree_mutator(node, replace_mutator, context);
+}
+
+/* ---- one subquery of one query ---- */
+
+static bool
+outer_join_walker(Node *node, void *arg)
+{
+	if (node == NULL || IsA(node, Query))
+		return false;
+	if (IsA(node, JoinExpr) && ((JoinExpr *) node)->jointype != JOIN_INNER)
+		return true;
+	return expression_tree_walker(node, outer_join_walker, arg);
+}
+
+static void
+lift_subquery(Query *query, int rtindex, const CpiiOids *oids)
+{
+	RangeTblEntry *rte = rt_fetch(rtindex, query->rtable);
+	LiftContext context;
+	ListCell   *lc;
+	Query	   *changed;
+
+	memset(&context, 0, sizeof(context));
+	context.oids = oids;
+	context.rtindex = rtindex;
+	context.rte = rte;
+	context.subquery = rte->subquery;
+	context.columns = liftable_columns(rte->subquery, oids);
+	if (context.columns == NIL)
+		return;
+	(void) query_tree_walker(query, reference_walker, &context, 0);
+	if (!context.replaced && !context.whole_row)
+		return;
+	/* a null-extended row is null as a whole; built from parts it would not be */
+	if (context.whole_row && outer_join_walker((Node *) query->jointree, NULL))
+		return;
+
+	context.first_added = list_length(rte->subquery->targetList) + 1;
+	foreach(lc, context.columns)
+	{
+		LiftedColumn *column = lfirst(lc);
+		Node	   *scope = lfourth(column->call->args);
+
+		column->raw_attno = add_output(&context, linitial(column->call->args),
+									   "sealed");
+		if (!IsA(scope, Const))
+			column->scope_attno = add_output(&context, scope, "in_scope");
+	}
+
+	/*
+	 * The mutator copies; the subquery that we have just extended is part of
+	 * the copy.
+	 */
+	changed = query_tree_mutator(query, replace_mutator, &context, 0);
+	memcpy(query, changed, sizeof(Query));
+}
+
+/* ---- searches ---- */
+
+static bool
+any_var_walker(Node *node, void *arg)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var) || IsA(node, SubLink) || IsA(node, SubPlan) ||
+		IsA(node, CaseTestExpr) || IsA(node, Aggref) || IsA(node, WindowFunc) ||
+		IsA(node, CoerceToDomainValue) || IsA(node, PlaceHolderVar))
+		return true;
+	if (IsA(node, Param) && ((Param *) node)->paramkind != PARAM_EXTERN)
+		return true;
+	return expression_tree_walker(node, any_var_walker, NULL);
+}
+
+/* a literal, a parameter, or something computed from such */
+static bool
+is_search_operand(Node *node)
+{
+	return !any_var_walker(node, NULL) && !contain_volatile_functions(node);
+}
+
+/*
+ * Reduce nested look-throughs: the call's first argument is the sealed
+ * expression of a known class, or nothing is done.
+ */
+static int
+door_class(FuncExpr *call)
+{
+	return cpii_expression_class(linitial(call->args));
+}
+
+static Node *
+search_mutator(Node *node, void *arg)
+{
+	const CpiiOids *oids = arg;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, OpExpr) && ((OpExpr *) node)->opno == TEXT_EQUAL_OPERATOR)
+	{
+		OpExpr	   *op = (OpExpr *) node;
+		Node	   *left = linitial(op->args);
+		Node	   *right = lsecond(op->args);
+		FuncExpr   *call = door_call(left, oids);
+		Node	   *other = right;
+
+		if (call == NULL)
+		{
+			call = door_call(right, oids);
+			other = left;
+		}
+		if (call != NULL && door_class(call) != 0 && is_search_operand(other))
+			return cpii_make_search(copyObject(linitial(call->args)),
+									door_class(call), copyObject(other), true);
+	}
+	else if (IsA(node, ScalarArrayOpExpr))
+	{
+		ScalarArrayOpExpr *any = (ScalarArrayOpExpr *) node;
+
+		if (any->opno == TEXT_EQUAL_OPERATOR && any->useOr)
+		{
+			FuncExpr   *call = door_call(linitial(any->args), oids);
+			Node	   *array = lsecond(any->args);
+
+			while (IsA(array, RelabelType))
+				array = (Node *) ((RelabelType *) array)->arg;
+			if (call != NULL && door_class(call) != 0 &&
+				is_search_operand(array) && exprType(array) == TEXTARRAYOID)
+				return cpii_make_search_any(copyObject(linitial(call->args)),
+											door_class(call),
+											copyObject(array), any->location);
+		}
+		else if (any->opno == oids->eq_operator && any->useOr)
+			return cpii_prepare_array_search((ScalarArrayOpExpr *) copyObject(node));
+	}
+	if (IsA(node, Query))
+		return node;			/* its own visit of lift_walker does it */
+	return expression_tree_mutator(node, search_mutator, arg);
+}
+
+/* ---- the walk ---- */
+
+static void
+lift_one(Query *query, const CpiiOids *oids)
+{
+	Query	   *changed;
+
+	/* leaves of a set operation keep their columns as they are */
+	if (query->setOperations == NULL)
+	{
+		int			n = list_length(query->rtable);
+
+		for (int i = 1; i <= n; i++)
+		{
+			RangeTblEntry *rte = rt_fetch(i, query->rtable);
+
+			if (rte->rtekind == RTE_SUBQUERY && rte->subquery != NULL)
+				lift_subquery(query, i, oids);
+		}
+	}
+	changed = query_tree_mutator(query, search_mutator, (void *) oids,
+								 QTW_IGNORE_RT_SUBQUERIES |
+								 QTW_IGNORE_CTE_SUBQUERIES);
+	memcpy(query, changed, sizeof(Query));
+}
+
+/* innermost queries first, so that a column can rise through several levels */
+static bool
+lift_walker(Node *node, void *arg)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		(void) query_tree_walker((Query *) node, lift_walker, arg, 0);
+		lift_one((Query *) node, arg);
+		return false;
+	}
+	return expression_tree_walker(node, lift_walker, arg);
+}
+
+/* is there anything of ours in the query: a subquery, or a sealed comparison? */
+static bool
+interesting_walker(Node *node, void *arg)
+{
+	const CpiiOids *oids = arg;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == oids->show_column)
+		return true;
+	if (IsA(node, ScalarArrayOpExpr) &&
+		((ScalarArrayOpExpr *) node)->opno == oids->eq_operator)
+		return true;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, interesting_walker, arg, 0);
+	return expression_tree_walker(node, interesting_walker, arg);
+}
+
+void
+cpii_lift_query(Query *query)
+{
+	const CpiiOids *oids;
+
+	if (query->commandType == CMD_UTILITY)
+		return;
+	oids = cpii_oids();
+	if (oids == NULL ||
+		!query_tree_walker(query, interesting_walker, (void *) oids, 0))
+		return;
+	(void) lift_walker((Node *) query, (void *) oids);
+}

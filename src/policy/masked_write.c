@@ -1,0 +1,378 @@
+/*-------------------------------------------------------------------------
+ *
+ * masked_write.c
+ *	  Writing through a masked view: its INSTEAD OF trigger.
+ *
+ * Inside a write the door shows masks only, so OLD holds masks.  A column is
+ * written when NEW differs from OLD; a mask that comes back unchanged leaves
+ * the stored value alone, and any other text that looks masked is refused by
+ * the sealed type (PI007).  Rows are found by the primary key or another
+ * unique key of native columns.  The base table is changed with the rights of
+ * the view's owner, as for any view.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+
+#include "base/compat.h"
+#include "base/internal.h"
+#include "policy/catalog.h"
+#include "policy/policy.h"
+#include "sealed/seal.h"
+
+PG_FUNCTION_INFO_V1(cpii_masked_view_write);
+CPII_EXPORT Datum cpii_masked_view_write(PG_FUNCTION_ARGS);
+
+#define MAX_STATEMENT_LEN 8192
+
+/* saved plans by statement text; SPI keeps them valid */
+typedef struct SavedPlan
+{
+	char		sql[MAX_STATEMENT_LEN];
+	SPIPlanPtr	plan;
+} SavedPlan;
+
+static HTAB *saved_plans = NULL;
+
+/* a statement under construction */
+typedef struct Statement
+{
+	StringInfoData sql;
+	int			nargs;
+	Oid			types[2 * MaxHeapAttributeNumber];
+	Datum		values[2 * MaxHeapAttributeNumber];
+	char		nulls[2 * MaxHeapAttributeNumber];
+} Statement;
+
+static SPIPlanPtr
+plan_for(Statement *s)
+{
+	SavedPlan  *entry;
+	bool		found;
+	char		key[MAX_STATEMENT_LEN];
+	SPIPlanPtr	plan;
+
+	if (s->sql.len >= MAX_STATEMENT_LEN)
+		return SPI_prepare(s->sql.data, s->nargs, s->types);
+	if (saved_plans == NULL)
+	{
+		HASHCTL		ctl;
+
+		memset(&ctl, 0, sizeof(ctl));
+		ctl.keysize = MAX_STATEMENT_LEN;
+		ctl.entrysize = sizeof(SavedPlan);
+		ctl.hcxt = TopMemoryContext;
+		saved_plans = hash_create("courier_pii view writes", 16, &ctl,
+								  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	}
+	strlcpy(key, s->sql.data, sizeof(key));
+	entry = hash_search(saved_plans, key, HASH_FIND, &found);
+	if (found)
+		return entry->plan;
+	plan = SPI_prepare(s->sql.data, s->nargs, s->types);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare a view write: %s",
+			 SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	entry = hash_search(saved_plans, key, HASH_ENTER, &found);
+	entry->plan = plan;
+	return plan;
+}
+
+static int
+add_arg(Statement *s, Oid type, Datum value, bool isnull)
+{
+	s->types[s->nargs] = type;
+	s->values[s->nargs] = value;
+	s->nulls[s->nargs] = isnull ? 'n' : ' ';
+	return ++s->nargs;
+}
+
+/* run with the rights of the view's owner */
+static uint64
+execute(Statement *s, Oid owner)
+{
+	SPIPlanPtr	plan;
+	Oid			userid;
+	int			sec_context;
+	int			rc;
+
+	GetUserIdAndSecContext(&userid, &sec_context);
+	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	plan = plan_for(s);
+	rc = SPI_execute_plan(plan, s->values, s->nulls, false, 0);
+	SetUserIdAndSecContext(userid, sec_context);
+	if (rc < 0)
+		elog(ERROR, "view write returned %s", SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+int
+cpii_row_identity(Relation rel, AttrNumber *attnums)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+	int			best = 0;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+		bool		usable = form->indisunique && form->indisvalid &&
+			form->indimmediate &&
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+
+		for (int i = 0; usable && i < form->indnkeyatts; i++)
+		{
+			AttrNumber	attnum = form->indkey.values[i];
+			Form_pg_attribute att;
+
+			if (attnum <= 0)
+			{
+				usable = false;
+				break;
+			}
+			att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+			usable = att->attnotnull &&
+				cpii_class_of_type(att->atttypid, att->atttypmod) == 0;
+		}
+		if (usable && (best == 0 || form->indisprimary))
+		{
+			best = form->indnkeyatts;
+			for (int i = 0; i < best; i++)
+				attnums[i] = form->indkey.values[i];
+			if (form->indisprimary)
+			{
+				index_close(index, AccessShareLock);
+				break;
+			}
+		}
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return best;
+}
+
+/* " WHERE key = $n AND ..." from the old row */
+static void
+append_identity(Statement *s, Relation base, TupleDesc viewdesc, HeapTuple old)
+{
+	AttrNumber	attnums[INDEX_MAX_KEYS];
+	int			n = cpii_row_identity(base, attnums);
+
+	if (n == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot find the row to change behind masked view of \"%s\"",
+						RelationGetRelationName(base)),
+				 errdetail("The table has no primary key or other unique key of unprotected, not null columns."),
+				 errhint("Add a primary key to the table.")));
+	for (int i = 0; i < n; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(base), attnums[i] - 1);
+		int			viewatt = SPI_fnumber(viewdesc, NameStr(att->attname));
+		bool		isnull;
+		Datum		value;
+
+		if (viewatt <= 0)
+			elog(ERROR, "key column is missing in the masked view");
+		value = heap_getattr(old, viewatt, viewdesc, &isnull);
+		appendStringInfo(&s->sql, "%s%s = $%d", i == 0 ? " WHERE " : " AND ",
+						 quote_identifier(NameStr(att->attname)),
+						 add_arg(s, att->atttypid, value, isnull));
+	}
+}
+
+static bool
+same(Form_pg_attribute att, Datum a, bool anull, Datum b, bool bnull)
+{
+	if (anull || bnull)
+		return anull && bnull;
+	return datum_image_eq(a, b, att->attbyval, att->attlen);
+}
+
+static HeapTuple
+write_insert(Relation view, Relation base, HeapTuple new)
+{
+	TupleDesc	viewdesc = RelationGetDescr(view);
+	TupleDesc	basedesc = RelationGetDescr(base);
+	Statement  *s = palloc0(sizeof(Statement));
+	StringInfoData params;
+	StringInfoData returning;
+	int		   *returned = palloc(sizeof(int) * viewdesc->natts);
+	int			nreturned = 0;
+	bool		overriding = false;
+
+	initStringInfo(&s->sql);
+	initStringInfo(&params);
+	initStringInfo(&returning);
+	appendStringInfo(&s->sql, "INSERT INTO %s (", cpii_qualified_name(RelationGetRelid(base)));
+	for (int i = 0; i < viewdesc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(viewdesc, i);
+		AttrNumber	baseatt = get_attnum(RelationGetRelid(base), NameStr(att->attname));
+		Form_pg_attribute batt;
+		Datum		value;
+		bool		isnull;
+		bool		sealed;
+
+		if (baseatt <= 0)
+			continue;
+		batt = TupleDescAttr(basedesc, baseatt - 1);
+		sealed = cpii_class_of_type(batt->atttypid, batt->atttypmod) != 0;
+		value = heap_getattr(new, i + 1, viewdesc, &isnull);
+		if (batt->attgenerated ||
+			(isnull && (batt->attidentity ||
+						(batt->atthasdef && (batt->attnotnull || sealed)))))
+		{
+			/* the table fills it in; hand it back to RETURNING */
+			if (!sealed)
+			{
+				appendStringInfo(&returning, "%s%s", nreturned ? ", " : " RETURNING ",
+								 quote_identifier(NameStr(att->attname)));
+				returned[nreturned++] = i;
+			}
+			continue;
+		}
+		if (batt->attidentity)
+			overriding = true;
+		appendStringInfo(&s->sql, "%s%s", s->nargs ? ", " : "",
+						 quote_identifier(NameStr(att->attname)));
+		appendStringInfo(&params, "%s$%d", s->nargs ? ", " : "", s->nargs + 1);
+		(void) add_arg(s, att->atttypid, value, isnull);
+	}
+	if (s->nargs == 0)
+	{
+		/* nothing but defaults */
+		resetStringInfo(&s->sql);
+		appendStringInfo(&s->sql, "INSERT INTO %s DEFAULT VALUES",
+						 cpii_qualified_name(RelationGetRelid(base)));
+	}
+	else
+		appendStringInfo(&s->sql, ")%s VALUES (%s)",
+						 overriding ? " OVERRIDING USER VALUE" : "", params.data);
+	appendStringInfoString(&s->sql, returning.data);
+
+	if (execute(s, view->rd_rel->relowner) == 0)
+		return NULL;			/* a trigger of the table suppressed the row */
+	if (nreturned > 0)
+	{
+		Datum	   *values = palloc(sizeof(Datum) * nreturned);
+		bool	   *nulls = palloc(sizeof(bool) * nreturned);
+		int		   *cols = palloc(sizeof(int) * nreturned);
+
+		for (int i = 0; i < nreturned; i++)
+		{
+			values[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+									  i + 1, &nulls[i]);
+			cols[i] = returned[i] + 1;
+		}
+		return heap_modify_tuple_by_cols(new, viewdesc, nreturned, cols, values, nulls);
+	}
+	return new;
+}
+
+static HeapTuple
+write_update(Relation view, Relation base, HeapTuple old, HeapTuple new)
+{
+	TupleDesc	viewdesc = RelationGetDescr(view);
+	Statement  *s = palloc0(sizeof(Statement));
+
+	initStringInfo(&s->sql);
+	appendStringInfo(&s->sql, "UPDATE %s SET ", cpii_qualified_name(RelationGetRelid(base)));
+	for (int i = 0; i < viewdesc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(viewdesc, i);
+		bool		onull;
+		bool		nnull;
+		Datum		o = heap_getattr(old, i + 1, viewdesc, &onull);
+		Datum		n = heap_getattr(new, i + 1, viewdesc, &nnull);
+
+		if (same(att, o, onull, n, nnull) ||
+			get_attnum(RelationGetRelid(base), NameStr(att->attname)) <= 0)
+			continue;
+		appendStringInfo(&s->sql, "%s%s = $%d", s->nargs ? ", " : "",
+						 quote_identifier(NameStr(att->attname)), s->nargs + 1);
+		(void) add_arg(s, att->atttypid, n, nnull);
+	}
+	if (s->nargs == 0)
+		return new;				/* everything came back as it was shown */
+	append_identity(s, base, viewdesc, old);
+	return execute(s, view->rd_rel->relowner) > 0 ? new : NULL;
+}
+
+static HeapTuple
+write_delete(Relation view, Relation base, HeapTuple old)
+{
+	Statement  *s = palloc0(sizeof(Statement));
+
+	initStringInfo(&s->sql);
+	appendStringInfo(&s->sql, "DELETE FROM %s", cpii_qualified_name(RelationGetRelid(base)));
+	append_identity(s, base, RelationGetDescr(view), old);
+	return execute(s, view->rd_rel->relowner) > 0 ? old : NULL;
+}
+
+/* masked_view_write(): trigger */
+Datum
+cpii_masked_view_write(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Relation	view;
+	Relation	base;
+	Oid			base_oid;
+	HeapTuple	result;
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_INSTEAD(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be fired INSTEAD OF, for each row of a masked view",
+						"masked_view_write")));
+	cpii_require_preload();
+	view = trigger->tg_relation;
+	base_oid = cpii_masked_view_base(RelationGetRelid(view));
+	if (!OidIsValid(base_oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" is not a registered masked view",
+						RelationGetRelationName(view))));
+
+	SPI_connect();
+	base = table_open(base_oid, RowExclusiveLock);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		result = write_insert(view, base, trigger->tg_trigtuple);
+	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		result = write_update(view, base, trigger->tg_trigtuple, trigger->tg_newtuple);
+	else
+		result = write_delete(view, base, trigger->tg_trigtuple);
+	if (result != NULL && result != trigger->tg_trigtuple &&
+		result != trigger->tg_newtuple)
+	{
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		result = heap_copytuple(result);
+		MemoryContextSwitchTo(old);
+	}
+	table_close(base, NoLock);
+	SPI_finish();
+	return PointerGetDatum(result);
+}

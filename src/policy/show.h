@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * show.h
+ *	  The one door: the only place where clear text comes out.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_SHOW_H
+#define CPII_SHOW_H
+
+/*
+ * What the person who is acting is shown of a sealed value: a text in the
+ * server encoding.  Decides, counts, and only then opens.  relid and attnum
+ * name the base column (0 when not known); in_scope tells whether the row is
+ * in the person's scope.  Raises PI001 over a limit, PI004 without a key,
+ * XX001 for a damaged value.
+ */
+extern text *cpii_show(bytea *value, Oid relid, AttrNumber attnum, bool in_scope);
+
+/* install the probe hooks of the sealed room */
+extern void cpii_show_init(void);
+
+#endif							/* CPII_SHOW_H */
