@@ -23,13 +23,10 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
-#include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -55,6 +52,9 @@ typedef struct PendingChange
 
 /* newest first; lives in TopTransactionContext */
 static PendingChange *pending = NULL;
+
+/* the snapshot file was written with our denials, which are not committed */
+static bool file_is_ahead = false;
 
 uint32
 cpii_roster_own_denials(Oid role)
@@ -246,12 +246,12 @@ withdraw_pending(SubTransactionId subid)
 	if (denials)
 	{
 		pg_atomic_fetch_add_u64(&cpii_roster_table->generation, 1);
-		/* a file written before the commit failed holds the denial */
+		/* a file that somebody else wrote meanwhile holds them */
 		pg_atomic_write_u32(&cpii_roster_table->unsaved, 1);
 	}
 	LWLockRelease(cpii_roster_lock);
 
-	if (denials)
+	if (file_is_ahead)
 		(void) cpii_roster_file_save();
 	if (count > 0)
 		record_withdrawal(count);
@@ -266,13 +266,18 @@ change_xact_callback(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			if (any_denial_pending())
+			{
+				file_is_ahead = true;
 				(void) cpii_roster_file_save();
+			}
 			break;
 		case XACT_EVENT_COMMIT:
 			apply_pending();
+			file_is_ahead = false;
 			break;
 		case XACT_EVENT_ABORT:
 			withdraw_pending(TopSubTransactionId);
+			file_is_ahead = false;
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			ereport(ERROR,
@@ -435,39 +440,16 @@ cpii_roster_rebuild(void)
 				 errhint("Raise \"courier_pii.max_staff\" and restart the server.")));
 }
 
-/* the worker's task, in or outside a transaction */
+/* the worker's task; it gives us a transaction and catches errors */
 static void
 roster_task(void)
 {
 	static TimestampTz saved_at = 0;
 	TimestampTz now = GetCurrentTimestamp();
-	MemoryContext context = CurrentMemoryContext;
-	bool		own_transaction = !IsTransactionState();
 
-	PG_TRY();
-	{
-		if (own_transaction)
-			StartTransactionCommand();
-		if (!RecoveryInProgress())
-			cpii_register_lapse();
-		cpii_roster_rebuild();
-		if (own_transaction)
-			CommitTransactionCommand();
-	}
-	PG_CATCH();
-	{
-		if (!own_transaction)
-			PG_RE_THROW();
-		/* one failure must not stop the worker: report it, try again later */
-		HOLD_INTERRUPTS();
-		MemoryContextSwitchTo(context);
-		EmitErrorReport();
-		AbortCurrentTransaction();
-		FlushErrorState();
-		RESUME_INTERRUPTS();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
+	cpii_roster_rebuild();
+	if (!RecoveryInProgress())
+		cpii_register_lapse();
 
 	/* who was missed when the departure committed, or has lapsed since */
 	end_sessions(InvalidOid);
