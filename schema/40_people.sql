@@ -2,11 +2,13 @@
 -- 40_people.sql: registers of organisation units and staff, who is acting
 -- ---------------------------------------------------------------------------
 
+-- parent names another code of this table; units are only added, and add_org()
+-- checks it.  A foreign key to itself would make every pg_dump warn.
 CREATE TABLE courier_pii.org_register (
 	code		text PRIMARY KEY CHECK (code <> ''),
 	name		text NOT NULL,
 	kind		text NOT NULL,
-	parent		text REFERENCES courier_pii.org_register (code),
+	parent		text,
 	added_at	timestamptz NOT NULL DEFAULT pg_catalog.statement_timestamp()
 );
 
