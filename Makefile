@@ -58,9 +58,12 @@ OBJS = \
 	src/guard/meter.o \
 	src/guard/statement_hooks.o \
 	src/guard/utility_hook.o \
+	src/people/actor.o \
 	src/people/login_hook.o \
 	src/people/register.o \
-	src/people/roster.o
+	src/people/roster.o \
+	src/people/roster_change.o \
+	src/people/roster_file.o
 
 SCHEMA_PARTS = \
 	schema/00_preamble.sql \

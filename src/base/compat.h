@@ -14,12 +14,16 @@
 #error "courier_pii needs PostgreSQL 15 or later"
 #endif
 
-/* symbols that the server must find by name; the rest of the library is hidden */
-#if PG_VERSION_NUM >= 160000
-#define CPII_EXPORT PGDLLEXPORT
-#else
-#define CPII_EXPORT __attribute__((visibility("default")))
+/*
+ * Symbols that the server must find by name; the rest of the library is
+ * hidden.  15 leaves PGDLLEXPORT empty, and its PG_FUNCTION_INFO_V1 and
+ * PG_MODULE_MAGIC use it for functions of their own that must be found too.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
 #endif
+#define CPII_EXPORT PGDLLEXPORT
 
 /* ExecutorRun lost its execute_once argument in 18 */
 #if PG_VERSION_NUM >= 180000

@@ -21,6 +21,12 @@ extern void cpii_people_init(void);
 extern void cpii_roster_check(void);
 
 /*
+ * Make shared memory say what the staff register says; the background worker
+ * does it at its start and every ten seconds.  Needs a transaction.
+ */
+extern void cpii_roster_rebuild(void);
+
+/*
  * Window counters of a person: clear values in the current hour and day, kept
  * in shared memory by login role.  cpii_roster_window_used reads them (0, 0 for
  * a role that is not in the roster: such roles are counted by role all the

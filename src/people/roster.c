@@ -1,0 +1,465 @@
+/*-------------------------------------------------------------------------
+ *
+ * roster.c
+ *	  Shared memory that knows who may work: the table, the check at each
+ *	  statement, and the window counters.
+ *
+ * The check needs no catalog, no system call and no lock while nothing has
+ * changed: one atomic read, four comparisons and, only for a session with a
+ * deadline ahead, the clock.  Three identities are checked (authenticated,
+ * session and outer role); the current role is not, because functions that
+ * belong to a person who left must go on working for others.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+#include "postmaster/autovacuum.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "audit/record.h"
+#include "base/errcodes.h"
+#include "base/settings.h"
+#include "base/shmem.h"
+#include "people/login_hook.h"
+#include "people/register.h"
+#include "people/roster.h"
+#include "people/roster_table.h"
+
+/* the low bits of a window word count, the high bits number the hour or day */
+#define WINDOW_COUNT_BITS 40
+#define WINDOW_COUNT_MASK ((UINT64CONST(1) << WINDOW_COUNT_BITS) - 1)
+#define WINDOW_BUCKET_MASK UINT64CONST(0xFFFFFF)
+
+RosterTable *cpii_roster_table = NULL;
+LWLock	   *cpii_roster_lock = NULL;
+LWLock	   *cpii_roster_file_lock = NULL;
+
+/* this backend's last verdict */
+static struct
+{
+	bool		valid;
+	uint64		generation;
+	Oid			login;
+	Oid			session;
+	Oid			outer;
+	Oid			denied;
+	TimestampTz deadline;		/* when the verdict must be looked up again */
+}			verdict;
+
+/* ---- the table ---- */
+
+/* people of the register, and some room for roles that are nobody */
+static uint32
+roster_capacity(void)
+{
+	return (uint32) cpii_max_staff + (uint32) cpii_max_staff / 4 + 256;
+}
+
+static uint32
+roster_nslots(void)
+{
+	return pg_nextpower2_32(2 * roster_capacity());
+}
+
+static int32 *
+roster_slots(void)
+{
+	return (int32 *) ((char *) cpii_roster_table +
+					  MAXALIGN(sizeof(RosterTable)));
+}
+
+RosterEntry *
+cpii_roster_entries(void)
+{
+	return (RosterEntry *) ((char *) roster_slots() +
+							MAXALIGN(sizeof(int32) * cpii_roster_table->nslots));
+}
+
+static Size
+roster_size(void)
+{
+	Size		size = MAXALIGN(sizeof(RosterTable));
+
+	size = add_size(size, MAXALIGN(mul_size(sizeof(int32), roster_nslots())));
+	return add_size(size, mul_size(sizeof(RosterEntry), roster_capacity()));
+}
+
+static void
+roster_init(void *area, bool found, LWLockPadded *locks)
+{
+	cpii_roster_table = (RosterTable *) area;
+	cpii_roster_lock = &locks[0].lock;
+	cpii_roster_file_lock = &locks[1].lock;
+	if (found)
+		return;
+
+	memset(area, 0, roster_size());
+	pg_atomic_init_u64(&cpii_roster_table->generation, 1);
+	pg_atomic_init_u32(&cpii_roster_table->unsaved, 0);
+	pg_atomic_init_u32(&cpii_roster_table->unsaved_windows, 0);
+	pg_atomic_init_u64(&cpii_roster_table->spill_hour, 0);
+	pg_atomic_init_u64(&cpii_roster_table->spill_day, 0);
+	cpii_roster_table->capacity = roster_capacity();
+	cpii_roster_table->nslots = roster_nslots();
+	memset(roster_slots(), 0xFF, sizeof(int32) * cpii_roster_table->nslots);
+
+	cpii_roster_file_load();
+	if (!IsUnderPostmaster)
+		on_shmem_exit(cpii_roster_file_save_at_exit, (Datum) 0);
+}
+
+/* the slot that holds the role, or the free slot where it belongs */
+static uint32
+roster_slot(Oid role)
+{
+	uint32		mask = cpii_roster_table->nslots - 1;
+	int32	   *slots = roster_slots();
+	RosterEntry *entries = cpii_roster_entries();
+	uint32		i = murmurhash32(role) & mask;
+
+	while (slots[i] >= 0 && entries[slots[i]].role != role)
+		i = (i + 1) & mask;
+	return i;
+}
+
+RosterEntry *
+cpii_roster_find(Oid role)
+{
+	int32		n = roster_slots()[roster_slot(role)];
+
+	return n >= 0 ? &cpii_roster_entries()[n] : NULL;
+}
+
+RosterEntry *
+cpii_roster_enter(Oid role)
+{
+	uint32		slot = roster_slot(role);
+	int32		n = roster_slots()[slot];
+	RosterEntry *entry;
+
+	if (n >= 0)
+		return &cpii_roster_entries()[n];
+	if (cpii_roster_table->nentries >= cpii_roster_table->capacity)
+		return NULL;
+
+	n = (int32) cpii_roster_table->nentries++;
+	entry = &cpii_roster_entries()[n];
+	memset(entry, 0, sizeof(RosterEntry));
+	entry->role = role;
+	entry->not_after = DT_NOEND;
+	pg_atomic_init_u64(&entry->hour, 0);
+	pg_atomic_init_u64(&entry->day, 0);
+	roster_slots()[slot] = n;
+	return entry;
+}
+
+bool
+cpii_roster_set(RosterEntry *entry, const RosterAccount *account)
+{
+	uint32		flags = ROSTER_PERSON | (account->denied ? ROSTER_DENIED : 0);
+
+	if (entry->flags == flags && entry->not_after == account->not_after &&
+		strcmp(entry->staff_no, account->staff_no) == 0 &&
+		strcmp(entry->org, account->org) == 0 &&
+		strcmp(entry->client, account->client) == 0)
+		return false;
+	entry->flags = flags;
+	entry->not_after = account->not_after;
+	strlcpy(entry->staff_no, account->staff_no, sizeof(entry->staff_no));
+	strlcpy(entry->org, account->org, sizeof(entry->org));
+	strlcpy(entry->client, account->client, sizeof(entry->client));
+	return true;
+}
+
+uint32
+cpii_roster_room(void)
+{
+	return cpii_roster_table->capacity - cpii_roster_table->nentries;
+}
+
+static uint64
+window_bucket(int64 length)
+{
+	return (uint64) (GetCurrentTimestamp() / length) & WINDOW_BUCKET_MASK;
+}
+
+void
+cpii_roster_compact(void)
+{
+	RosterEntry *entries = cpii_roster_entries();
+	uint64		today = window_bucket(USECS_PER_DAY);
+	uint32		kept = 0;
+
+	for (uint32 i = 0; i < cpii_roster_table->nentries; i++)
+	{
+		RosterEntry *e = &entries[i];
+
+		if ((e->flags & ROSTER_PERSON) == 0 &&
+			e->pending_deny == 0 && e->pending_other == 0 &&
+			(pg_atomic_read_u64(&e->day) >> WINDOW_COUNT_BITS) != today)
+			continue;
+		if (kept != i)
+			memcpy(&entries[kept], e, sizeof(RosterEntry));
+		kept++;
+	}
+	cpii_roster_table->nentries = kept;
+	memset(roster_slots(), 0xFF, sizeof(int32) * cpii_roster_table->nslots);
+	for (uint32 i = 0; i < kept; i++)
+		roster_slots()[roster_slot(entries[i].role)] = (int32) i;
+}
+
+/* ---- who may work ---- */
+
+/*
+ * Is one role denied now?  Lowers *deadline to the moment when that may
+ * change by itself.
+ */
+static bool
+role_denied(Oid role, TimestampTz *deadline)
+{
+	RosterEntry *entry;
+
+	if (!OidIsValid(role) || (entry = cpii_roster_find(role)) == NULL)
+		return false;
+	if (entry->flags & ROSTER_DENIED)
+		return true;
+	/* a denial that this very transaction has pending must let it commit */
+	if (entry->pending_deny > 0 &&
+		entry->pending_deny > cpii_roster_own_denials(role))
+		return true;
+	if (!TIMESTAMP_IS_NOEND(entry->not_after))
+	{
+		if (entry->not_after <= GetCurrentTimestamp())
+			return true;
+		*deadline = Min(*deadline, entry->not_after);
+	}
+	return false;
+}
+
+Oid
+cpii_roster_denied(Oid login, Oid session, Oid outer)
+{
+	uint64		generation;
+	TimestampTz deadline = DT_NOEND;
+	Oid			denied = InvalidOid;
+
+	if (cpii_roster_table == NULL)
+		return InvalidOid;
+
+	generation = pg_atomic_read_u64(&cpii_roster_table->generation);
+	if (verdict.valid && verdict.generation == generation &&
+		verdict.login == login && verdict.session == session &&
+		verdict.outer == outer &&
+		(TIMESTAMP_IS_NOEND(verdict.deadline) ||
+		 GetCurrentTimestamp() < verdict.deadline))
+		return verdict.denied;
+
+	/* what is known of the person may have changed as well */
+	if (!verdict.valid || verdict.generation != generation)
+		cpii_session_forget();
+
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	if (role_denied(login, &deadline))
+		denied = login;
+	else if (session != login && role_denied(session, &deadline))
+		denied = session;
+	else if (outer != login && outer != session &&
+			 role_denied(outer, &deadline))
+		denied = outer;
+	LWLockRelease(cpii_roster_lock);
+
+	verdict.generation = generation;
+	verdict.login = login;
+	verdict.session = session;
+	verdict.outer = outer;
+	verdict.denied = denied;
+	verdict.deadline = deadline;
+	verdict.valid = true;
+	return denied;
+}
+
+static bool
+account_denied(Oid login, Oid session, Oid outer)
+{
+	return OidIsValid(cpii_roster_denied(login, session, outer));
+}
+
+static bool
+person_lookup(Oid login, char *staff_no, char *org)
+{
+	RosterEntry *entry;
+	bool		found = false;
+
+	if (cpii_roster_table == NULL)
+		return false;
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	entry = cpii_roster_find(login);
+	if (entry != NULL && (entry->flags & ROSTER_PERSON))
+	{
+		strlcpy(staff_no, entry->staff_no, CPII_STAFF_NO_LEN);
+		strlcpy(org, entry->org, CPII_ORG_LEN);
+		found = true;
+	}
+	LWLockRelease(cpii_roster_lock);
+	return found;
+}
+
+bool
+cpii_roster_client(Oid login, char *client)
+{
+	RosterEntry *entry;
+	bool		found = false;
+
+	if (cpii_roster_table == NULL)
+		return false;
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	entry = cpii_roster_find(login);
+	if (entry != NULL && (entry->flags & ROSTER_PERSON))
+	{
+		strlcpy(client, entry->client, ROSTER_CLIENT_LEN);
+		found = true;
+	}
+	LWLockRelease(cpii_roster_lock);
+	return found;
+}
+
+static bool
+is_own_worker(void)
+{
+	return MyBgworkerEntry != NULL &&
+		strcmp(MyBgworkerEntry->bgw_library_name, "courier_pii") == 0;
+}
+
+void
+cpii_roster_check(void)
+{
+	Oid			denied;
+	CpiiAuditEvent event;
+	char		name[NAMEDATALEN];
+
+	if (cpii_roster_table == NULL || !IsUnderPostmaster || MyProc == NULL ||
+		!OidIsValid(MyProc->roleId))
+		return;
+
+	denied = cpii_roster_denied(MyProc->roleId, GetSessionUserId(),
+								GetOuterUserId());
+	if (likely(!OidIsValid(denied)))
+		return;
+	if (IsAutoVacuumWorkerProcess() || IsAutoVacuumLauncherProcess() ||
+		is_own_worker())
+		return;
+
+	memset(&event, 0, sizeof(event));
+	event.phase = CPII_PHASE_SINGLE;
+	event.action = CPII_ACT_DENIED;
+	event.outcome = "denied";
+	event.sqlstate = CPII_ERRCODE_ACCOUNT_DISABLED;
+	event.detail = "{\"reason\": \"account disabled\"}";
+	event.actor = IsTransactionState() ? cpii_session_actor()
+		: cpii_session_actor_last();
+	if (event.actor != NULL)
+		(void) cpii_audit_write_noerror(&event, false);
+
+	/*
+	 * A background worker may be a scheduler's: it gets an ERROR, because its
+	 * process must survive to run other people's jobs.
+	 */
+	cpii_login_role_name(denied, true, name);
+	ereport(MyBgworkerEntry != NULL ? ERROR : FATAL,
+			(errcode(CPII_ERRCODE_ACCOUNT_DISABLED),
+			 errmsg("account of role \"%s\" is disabled", name)));
+}
+
+/* ---- window counters ---- */
+
+static void
+window_add(pg_atomic_uint64 *window, int64 length, uint64 amount)
+{
+	uint64		bucket = window_bucket(length);
+	uint64		old = pg_atomic_read_u64(window);
+	uint64		count;
+
+	do
+	{
+		count = 0;
+		if (old >> WINDOW_COUNT_BITS == bucket)
+			count = old & WINDOW_COUNT_MASK;
+		count = Min(count + Min(amount, WINDOW_COUNT_MASK), WINDOW_COUNT_MASK);
+	} while (!pg_atomic_compare_exchange_u64(window, &old,
+											 bucket << WINDOW_COUNT_BITS | count));
+}
+
+static int64
+window_read(pg_atomic_uint64 *window, int64 length)
+{
+	uint64		value = pg_atomic_read_u64(window);
+
+	if (value >> WINDOW_COUNT_BITS != window_bucket(length))
+		return 0;
+	return (int64) (value & WINDOW_COUNT_MASK);
+}
+
+void
+cpii_roster_window_used(Oid login, int64 *hour, int64 *day)
+{
+	RosterEntry *entry;
+
+	*hour = 0;
+	*day = 0;
+	if (cpii_roster_table == NULL)
+		return;
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	entry = cpii_roster_find(login);
+	*hour = window_read(entry ? &entry->hour : &cpii_roster_table->spill_hour,
+						USECS_PER_HOUR);
+	*day = window_read(entry ? &entry->day : &cpii_roster_table->spill_day,
+					   USECS_PER_DAY);
+	LWLockRelease(cpii_roster_lock);
+}
+
+void
+cpii_roster_window_add(Oid login, int64 disclosed)
+{
+	RosterEntry *entry;
+
+	if (cpii_roster_table == NULL || disclosed <= 0)
+		return;
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	entry = cpii_roster_find(login);
+	if (entry == NULL)
+	{
+		LWLockRelease(cpii_roster_lock);
+		LWLockAcquire(cpii_roster_lock, LW_EXCLUSIVE);
+		entry = cpii_roster_enter(login);
+	}
+	window_add(entry ? &entry->hour : &cpii_roster_table->spill_hour,
+			   USECS_PER_HOUR, (uint64) disclosed);
+	window_add(entry ? &entry->day : &cpii_roster_table->spill_day,
+			   USECS_PER_DAY, (uint64) disclosed);
+	LWLockRelease(cpii_roster_lock);
+	pg_atomic_write_u32(&cpii_roster_table->unsaved_windows, 1);
+}
+
+/* ---- start ---- */
+
+void
+cpii_people_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	cpii_shmem_register("courier_pii_roster", roster_size, roster_init, 2);
+	cpii_person_lookup = person_lookup;
+	cpii_account_denied = account_denied;
+	cpii_roster_change_init();
+	cpii_login_hook_init();
+}

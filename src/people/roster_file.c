@@ -1,0 +1,298 @@
+/*-------------------------------------------------------------------------
+ *
+ * roster_file.c
+ *	  The snapshot of the roster in the data directory.
+ *
+ * It is read while the server starts, before the first connection, so that a
+ * disabled account is refused from the first moment on.  It is a copy: the
+ * staff register is the truth, and the worker rebuilds the roster from it.  A
+ * denial that was pending when the file was written is read as a denial.
+ *
+ * Saving happens in commit callbacks, where nothing may be raised: plain
+ * system calls and malloc only, failures are logged and the worker tries again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "port/pg_crc32c.h"
+#include "storage/fd.h"
+#include "utils/timestamp.h"
+
+#include "people/roster_table.h"
+
+#define ROSTER_FILE "courier_pii_roster"
+#define ROSTER_FILE_TEMPORARY "courier_pii_roster.tmp"
+#define ROSTER_FILE_MAGIC UINT64CONST(0x5254535249495043)
+#define ROSTER_FILE_VERSION 1
+
+typedef struct RosterFileHeader
+{
+	uint64		magic;
+	uint32		version;
+	uint32		account_size;
+	uint32		count;
+	pg_crc32c	crc;			/* of the accounts */
+	TimestampTz saved_at;
+} RosterFileHeader;
+
+typedef struct RosterFileAccount
+{
+	Oid			role;
+	uint32		flags;
+	TimestampTz not_after;
+	char		staff_no[CPII_STAFF_NO_LEN];
+	char		org[CPII_ORG_LEN];
+	char		client[ROSTER_CLIENT_LEN];
+	uint64		hour;
+	uint64		day;
+} RosterFileAccount;
+
+static pg_crc32c
+accounts_crc(const RosterFileAccount *accounts, uint32 count)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, accounts, sizeof(RosterFileAccount) * count);
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+/* ---- reading ---- */
+
+/* all bytes, or false; "why" tells what is wrong */
+static bool
+read_accounts(int fd, RosterFileHeader *header, RosterFileAccount **accounts,
+			  const char **why)
+{
+	struct stat st;
+	Size		size;
+
+	*accounts = NULL;
+	*why = "it cannot be read";
+	if (fstat(fd, &st) != 0 ||
+		read(fd, header, sizeof(*header)) != sizeof(*header))
+		return false;
+	*why = "it is not a roster file of this version";
+	if (header->magic != ROSTER_FILE_MAGIC ||
+		header->version != ROSTER_FILE_VERSION ||
+		header->account_size != sizeof(RosterFileAccount))
+		return false;
+	*why = "its length is wrong";
+	size = (Size) header->count * sizeof(RosterFileAccount);
+	if ((Size) st.st_size != sizeof(*header) + size)
+		return false;
+	*accounts = malloc(Max(size, 1));
+	*why = "there is not enough memory";
+	if (*accounts == NULL)
+		return false;
+	*why = "it cannot be read";
+	if (read(fd, *accounts, size) != (ssize_t) size)
+		return false;
+	*why = "its checksum is wrong";
+	return accounts_crc(*accounts, header->count) == header->crc;
+}
+
+static void
+load_account(RosterFileAccount *from)
+{
+	RosterEntry *entry = cpii_roster_enter(from->role);
+
+	if (entry == NULL)
+		return;
+	entry->flags = from->flags;
+	entry->not_after = from->not_after;
+	strlcpy(entry->staff_no, from->staff_no, sizeof(entry->staff_no));
+	strlcpy(entry->org, from->org, sizeof(entry->org));
+	strlcpy(entry->client, from->client, sizeof(entry->client));
+	pg_atomic_write_u64(&entry->hour, from->hour);
+	pg_atomic_write_u64(&entry->day, from->day);
+}
+
+void
+cpii_roster_file_load(void)
+{
+	RosterFileHeader header;
+	RosterFileAccount *accounts = NULL;
+	const char *why;
+	int			fd = open(ROSTER_FILE, O_RDONLY | PG_BINARY, 0);
+
+	if (fd < 0)
+	{
+		/* a new server has none */
+		if (errno != ENOENT)
+			ereport(WARNING,
+					(errcode_for_file_access(),
+					 errmsg("could not open roster file \"%s\": %m",
+							ROSTER_FILE),
+					 errdetail("Accounts are known again when the background worker has read the staff register.")));
+		return;
+	}
+
+	if (read_accounts(fd, &header, &accounts, &why))
+	{
+		/* denials first, should the table have become smaller */
+		for (uint32 i = 0; i < header.count; i++)
+			if (accounts[i].flags & ROSTER_DENIED)
+				load_account(&accounts[i]);
+		for (uint32 i = 0; i < header.count; i++)
+			if ((accounts[i].flags & ROSTER_DENIED) == 0)
+				load_account(&accounts[i]);
+	}
+	else
+		ereport(WARNING,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("roster file \"%s\" is ignored: %s", ROSTER_FILE, why),
+				 errdetail("Accounts are known again when the background worker has read the staff register.")));
+	free(accounts);
+	close(fd);
+}
+
+/* ---- writing ---- */
+
+static bool
+write_all(int fd, const void *data, Size size)
+{
+	const char *p = data;
+
+	while (size > 0)
+	{
+		ssize_t		done = write(fd, p, size);
+
+		if (done < 0)
+		{
+			if (errno == EINTR)
+				continue;
+			return false;
+		}
+		p += done;
+		size -= (Size) done;
+	}
+	return true;
+}
+
+/* write under another name, then put it in place, both flushed to disk */
+static bool
+write_file(const RosterFileHeader *header, const RosterFileAccount *accounts)
+{
+	bool		good;
+	int			fd;
+
+	(void) unlink(ROSTER_FILE_TEMPORARY);
+	fd = open(ROSTER_FILE_TEMPORARY,
+			  O_WRONLY | O_CREAT | O_EXCL | PG_BINARY, S_IRUSR | S_IWUSR);
+	if (fd < 0)
+		return false;
+	good = write_all(fd, header, sizeof(*header)) &&
+		write_all(fd, accounts, sizeof(RosterFileAccount) * header->count) &&
+		pg_fsync(fd) == 0;
+	if (close(fd) != 0)
+		good = false;
+	if (!good || rename(ROSTER_FILE_TEMPORARY, ROSTER_FILE) != 0)
+	{
+		int			save_errno = errno;
+
+		(void) unlink(ROSTER_FILE_TEMPORARY);
+		errno = save_errno;
+		return false;
+	}
+
+	fd = open(".", O_RDONLY | PG_BINARY, 0);
+	if (fd < 0)
+		return false;
+	good = pg_fsync(fd) == 0;
+	close(fd);
+	return good;
+}
+
+static void
+copy_accounts(RosterFileAccount *to)
+{
+	RosterEntry *entries = cpii_roster_entries();
+
+	for (uint32 i = 0; i < cpii_roster_table->nentries; i++, to++)
+	{
+		RosterEntry *from = &entries[i];
+
+		memset(to, 0, sizeof(*to));
+		to->role = from->role;
+		to->flags = from->flags;
+		if (from->pending_deny > 0)
+			to->flags |= ROSTER_DENIED;
+		to->not_after = from->not_after;
+		strlcpy(to->staff_no, from->staff_no, sizeof(to->staff_no));
+		strlcpy(to->org, from->org, sizeof(to->org));
+		strlcpy(to->client, from->client, sizeof(to->client));
+		to->hour = pg_atomic_read_u64(&from->hour);
+		to->day = pg_atomic_read_u64(&from->day);
+	}
+}
+
+static bool
+save(bool locked)
+{
+	RosterFileHeader header;
+	RosterFileAccount *accounts;
+	bool		good = false;
+
+	if (locked)
+		LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	memset(&header, 0, sizeof(header));
+	header.magic = ROSTER_FILE_MAGIC;
+	header.version = ROSTER_FILE_VERSION;
+	header.account_size = sizeof(RosterFileAccount);
+	header.count = cpii_roster_table->nentries;
+	header.saved_at = GetCurrentTimestamp();
+	accounts = malloc(Max(sizeof(RosterFileAccount) * header.count, 1));
+	if (accounts != NULL)
+	{
+		pg_atomic_write_u32(&cpii_roster_table->unsaved, 0);
+		pg_atomic_write_u32(&cpii_roster_table->unsaved_windows, 0);
+		copy_accounts(accounts);
+	}
+	else
+		errno = ENOMEM;
+	if (locked)
+		LWLockRelease(cpii_roster_lock);
+
+	if (accounts != NULL)
+	{
+		header.crc = accounts_crc(accounts, header.count);
+		good = write_file(&header, accounts);
+	}
+	if (!good)
+	{
+		pg_atomic_write_u32(&cpii_roster_table->unsaved, 1);
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not write roster file \"%s\": %m", ROSTER_FILE)));
+	}
+	free(accounts);
+	return good;
+}
+
+bool
+cpii_roster_file_save(void)
+{
+	bool		good;
+
+	/* the second of two writers must copy after the first, not before */
+	LWLockAcquire(cpii_roster_file_lock, LW_EXCLUSIVE);
+	good = save(true);
+	LWLockRelease(cpii_roster_file_lock);
+	return good;
+}
+
+void
+cpii_roster_file_save_at_exit(int code, Datum arg)
+{
+	/* after a crash shared memory may be damaged: keep the old file */
+	if (code == 0 && cpii_roster_table != NULL)
+		(void) save(false);
+}

@@ -1,0 +1,112 @@
+/*-------------------------------------------------------------------------
+ *
+ * roster_table.h
+ *	  The shared table behind roster.h; private to the people room.
+ *
+ * Invariants:
+ * - An entry is found by role OID, never by name.
+ * - Entries change under the table lock in exclusive mode, and every change
+ *	 of who may work raises "generation" before the lock is released.
+ * - Window counters are atomics and change under the lock in shared mode.
+ * - An entry with changes pending keeps its place, so that applying a change
+ *	 at commit can never fail.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_ROSTER_TABLE_H
+#define CPII_ROSTER_TABLE_H
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+
+#include "base/session.h"
+
+#define ROSTER_CLIENT_LEN 64
+
+#define ROSTER_PERSON	0x01	/* somebody of the staff register has it */
+#define ROSTER_DENIED	0x02	/* departed or suspended */
+
+typedef struct RosterEntry
+{
+	Oid			role;
+	uint32		flags;
+	uint32		pending_deny;	/* uncommitted changes that take the right away */
+	uint32		pending_other;	/* other uncommitted changes */
+	uint64		stamp;			/* generation of the last committed change */
+	uint32		round;			/* last rebuild that saw the account */
+	TimestampTz not_after;		/* DT_NOEND: no end */
+	char		staff_no[CPII_STAFF_NO_LEN];
+	char		org[CPII_ORG_LEN];
+	char		client[ROSTER_CLIENT_LEN];
+	pg_atomic_uint64 hour;		/* bucket number and count, see roster.c */
+	pg_atomic_uint64 day;
+} RosterEntry;
+
+typedef struct RosterTable
+{
+	pg_atomic_uint64 generation;
+	pg_atomic_uint32 unsaved;	/* accounts changed since the file was written */
+	pg_atomic_uint32 unsaved_windows;	/* likewise window counters */
+	/* one pair of counters for all roles that the table has no room for */
+	pg_atomic_uint64 spill_hour;
+	pg_atomic_uint64 spill_day;
+	uint32		nslots;			/* a power of two, at least twice capacity */
+	uint32		capacity;
+	uint32		nentries;
+	/* followed by int32 slots[nslots] and RosterEntry entries[capacity] */
+} RosterTable;
+
+/* what the registers say of one login role */
+typedef struct RosterAccount
+{
+	Oid			role;
+	bool		denied;
+	TimestampTz not_after;
+	char		staff_no[CPII_STAFF_NO_LEN];
+	char		org[CPII_ORG_LEN];
+	char		client[ROSTER_CLIENT_LEN];
+} RosterAccount;
+
+/* NULL when the library was not preloaded */
+extern RosterTable *cpii_roster_table;
+extern LWLock *cpii_roster_lock;	/* the table */
+extern LWLock *cpii_roster_file_lock;	/* writing the snapshot file */
+
+/* ---- roster.c; the caller holds cpii_roster_lock ---- */
+extern RosterEntry *cpii_roster_entries(void);
+extern RosterEntry *cpii_roster_find(Oid role);
+/* find or create; NULL when the table is full */
+extern RosterEntry *cpii_roster_enter(Oid role);
+/* set an account's facts; returns whether something changed */
+extern bool cpii_roster_set(RosterEntry *entry, const RosterAccount *account);
+/* forget roles that are nobody and were idle today */
+extern void cpii_roster_compact(void);
+/* how many more roles fit */
+extern uint32 cpii_roster_room(void);
+
+/* ---- roster.c; takes the lock itself ---- */
+/* the first of these roles whose account is denied now, or InvalidOid */
+extern Oid	cpii_roster_denied(Oid login, Oid session, Oid outer);
+/* copy of the person's client code; false when nobody has that login */
+extern bool cpii_roster_client(Oid login, char *client);
+
+/* ---- roster_change.c ---- */
+/*
+ * Change an account in this transaction: a denial is effective at once and
+ * withdrawn at abort; everything else becomes effective at commit.
+ */
+extern void cpii_roster_change(const RosterAccount *account);
+/* number of denials of this role that this transaction itself has pending */
+extern uint32 cpii_roster_own_denials(Oid role);
+extern void cpii_roster_change_init(void);
+
+/* ---- roster_file.c ---- */
+/* called at server start, before anybody else can look */
+extern void cpii_roster_file_load(void);
+/* never raises; returns false (and logs) when the file could not be written */
+extern bool cpii_roster_file_save(void);
+/* the same at server exit, without locks */
+extern void cpii_roster_file_save_at_exit(int code, Datum arg);
+
+#endif							/* CPII_ROSTER_TABLE_H */
