@@ -15,11 +15,12 @@
 #endif
 
 /* symbols that the server must find by name; the rest of the library is hidden */
-#if PG_VERSION_NUM >= 160000
-#define CPII_EXPORT PGDLLEXPORT
-#else
-#define CPII_EXPORT __attribute__((visibility("default")))
+#if PG_VERSION_NUM < 160000
+/* empty in 15, but the macros of fmgr.h use it: magic block, info records */
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
 #endif
+#define CPII_EXPORT PGDLLEXPORT
 
 /* ExecutorRun lost its execute_once argument in 18 */
 #if PG_VERSION_NUM >= 180000
