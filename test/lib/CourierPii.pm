@@ -123,12 +123,14 @@ courier_pii.key_store = '$places->{key_store}'
 courier_pii.audit_directory = '$places->{audit_directory}'
 courier_pii.node_name = '$name'
 EOC
+	# error_as() reads the SQLSTATE of refused logins from the server log
+	$conf .= "log_line_prefix = '%m [%p] [%u %e] '\n";
 	$conf .= "timezone = 'Asia/Shanghai'\n";
 
 	# a private installation (COURIER_PII_DESTDIR of ./dev)
 	if (my $destdir = $ENV{COURIER_PII_DESTDIR})
 	{
-		my ($libdir) = run_command([ 'pg_config', '--pkglibdir' ]);
+		my ($libdir) = PostgreSQL::Test::Utils::run_command([ 'pg_config', '--pkglibdir' ]);
 		$conf .= "extension_destdir = '$destdir'\n";
 		$conf .= "dynamic_library_path = '$destdir$libdir:\$libdir'\n";
 	}
@@ -165,13 +167,6 @@ sub write_key
 	umask $umask;
 	chmod 0600, $file or die "$file: $!";
 	return;
-}
-
-# run_command gives output and errors; PostgreSQL 15 and later have it under
-# this name, but do not export it everywhere
-sub run_command
-{
-	return PostgreSQL::Test::Utils::run_command(@_);
 }
 
 =pod
@@ -236,6 +231,7 @@ whole text of the errors.
 sub error_as
 {
 	my ($node, $role, $sql, %options) = @_;
+	my $log_at = -s $node->logfile // 0;
 	my ($status, $out, $err) = run_as($node, $role, $sql, %options);
 	my $state = '';
 
@@ -245,23 +241,11 @@ sub error_as
 	}
 	elsif ($status != 0)
 	{
-		# libpq shows no SQLSTATE of a refused connection: ask the server log
-		$state = $err =~ /FATAL:/ ? login_state($node, $err) : 'none';
+		# libpq tells no SQLSTATE of a refused connection; the server log does
+		my $log = slurp_file($node->logfile, $log_at);
+		$state = $log =~ /\[\Q$role\E ([0-9A-Z]{5})\] (?:FATAL|PANIC):/ ? $1 : 'none';
 	}
 	return wantarray ? ($state, $err) : $state;
-}
-
-# The server log carries the SQLSTATE of a refused login (log_line_prefix of
-# the test cluster has none, so find it by the message's words).
-sub login_state
-{
-	my ($node, $err) = @_;
-	my ($message) = $err =~ /FATAL:\s+([^\n]*)/;
-
-	return 'PI005' if $message =~ /^role ".*" is disabled/;
-	return '28000' if $message =~ /not permitted to log in|does not exist/;
-	return '28P01' if $message =~ /password authentication failed/;
-	return 'none';
 }
 
 # the errors' text alone
