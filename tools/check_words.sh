@@ -38,7 +38,7 @@ result 'no blanks at line ends' "$(search -E '[	 ]+$' | grep -v -E '^\./([^:]*/)
 
 # An absolute path may begin with a directory that every Linux system has.
 result 'no paths of one machine' "$(search -o -E \
-	'(^|[[:space:](=,:])["'\''`]?/[a-z][a-z0-9_.-]*/[a-zA-Z0-9_.-]+' |
+	'(^|[[:space:](=,:])["'\''`]?/[a-z][a-z0-9_.-]*/[a-zA-Z0-9_.-]{2,}' |
 	grep -v -E '/(bin|dev|etc|lib|lib64|proc|run|sbin|srv|sys|usr|var|opt|mnt|path|backup|secure)/[^/]*$' |
 	grep -v -E '/(bin|dev|etc|lib|lib64|proc|run|sbin|srv|sys|usr|var|opt|mnt|path|backup|secure)/')"
 result 'no key material' "$(search -E -- '-----BEGIN [A-Z ]*PRIVATE KEY|(^|[^A-Za-z0-9])(ghp|npm)_[A-Za-z0-9]{30}')"
