@@ -57,7 +57,8 @@ result 'functions state volatility, parallel safety and strictness' "$(printf '%
 		miss = ""
 		if (text !~ / (IMMUTABLE|STABLE|VOLATILE)( |$)/) miss = miss " volatility"
 		if (text !~ / PARALLEL (SAFE|RESTRICTED|UNSAFE)( |$)/) miss = miss " parallel"
-		if (text !~ / (STRICT|CALLED ON NULL INPUT|RETURNS NULL ON NULL INPUT)( |$)/) miss = miss " strictness"
+		# without arguments there is nothing to be strict about
+		if (text !~ /^[^(]*\( ?(\)|OUT )/ && text !~ / (STRICT|CALLED ON NULL INPUT|RETURNS NULL ON NULL INPUT)( |$)/) miss = miss " strictness"
 		# a trigger or event trigger function has no say in these
 		if (text ~ / RETURNS (EVENT_)?TRIGGER /) miss = ""
 		if (miss != "") print substr($0, 1, 110) " ...: no" miss
