@@ -54,7 +54,7 @@ typedef struct SpoolShared
 	uint64		next_seq;
 	TimestampTz retry_at;		/* when not ready: next attempt */
 	bool		started;		/* cpii_spool_first_start was called */
-	CpiiConnectState connect_state;
+	int			worker_starts;	/* since the worker was last connected */
 	TimestampTz caught_up_at;
 	int			worker_pid;
 	Latch	   *worker_latch;
@@ -786,16 +786,23 @@ cpii_spool_first_start(void)
 	return first;
 }
 
-CpiiConnectState
-cpii_spool_connect_state(CpiiConnectState new_state)
+int
+cpii_spool_worker_starts(void)
 {
-	CpiiConnectState old;
+	int			starts;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	old = shared->connect_state;
-	shared->connect_state = new_state;
+	starts = shared->worker_starts++;
 	LWLockRelease(shared->lock);
-	return old;
+	return starts;
+}
+
+void
+cpii_spool_worker_connected(void)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->worker_starts = 0;
+	LWLockRelease(shared->lock);
 }
 
 void

@@ -91,15 +91,12 @@ extern void cpii_spool_skip_to(uint64 segment, uint64 seq);
 /* true once per start of the server */
 extern bool cpii_spool_first_start(void);
 
-/* what the last attempt to connect the worker came to */
-typedef enum CpiiConnectState
-{
-	CPII_CONNECT_UNTRIED,
-	CPII_CONNECT_TRYING,		/* found at start: the last attempt failed */
-	CPII_CONNECT_DONE
-} CpiiConnectState;
-
-extern CpiiConnectState cpii_spool_connect_state(CpiiConnectState new_state);
+/*
+ * Starts of the worker since it was last connected (this one not counted), and
+ * the news that it is.
+ */
+extern int	cpii_spool_worker_starts(void);
+extern void cpii_spool_worker_connected(void);
 
 /* ---- reading ---- */
 
