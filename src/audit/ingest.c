@@ -368,6 +368,10 @@ make_partition(int month_number)
 			 " FOR VALUES FROM ('%04d-%02d-01 00:00:00+00') TO ('%04d-%02d-01 00:00:00+00')",
 			 name, year, month, next_year, next_month);
 	cpii_internal_execute(sql, 0, NULL, NULL, NULL, false, 0);
+	snprintf(sql, sizeof(sql),
+			 "COMMENT ON TABLE courier_pii.%s IS 'audit records of %04d-%02d (UTC)'",
+			 name, year, month);
+	cpii_internal_execute(sql, 0, NULL, NULL, NULL, false, 0);
 
 	/* in the extension's script this has been done already */
 	if (creating_extension)
