@@ -160,6 +160,7 @@ have_extension(void)
 		extension_oid = oid;
 		partitions_due = 0;
 		cpii_ingest_restart();
+		cpii_spool_set_ingested(0, false);
 		for (int i = 0; i < ntasks; i++)
 			tasks[i].due = 0;
 	}
