@@ -14,12 +14,16 @@
 #error "courier_pii needs PostgreSQL 15 or later"
 #endif
 
-/* symbols that the server must find by name; the rest of the library is hidden */
-#if PG_VERSION_NUM >= 160000
-#define CPII_EXPORT PGDLLEXPORT
-#else
-#define CPII_EXPORT __attribute__((visibility("default")))
+/*
+ * Symbols that the server must find by name; the rest of the library is hidden.
+ * Before 16 the server's macros (PG_MODULE_MAGIC, PG_FUNCTION_INFO_V1) do not
+ * mark what they declare, so they are told to.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
 #endif
+#define CPII_EXPORT PGDLLEXPORT
 
 /* ExecutorRun lost its execute_once argument in 18 */
 #if PG_VERSION_NUM >= 180000
