@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include <dlfcn.h>
 #include <signal.h>
 
 #include "access/xact.h"
@@ -415,12 +416,18 @@ void
 cpii_worker_init(void)
 {
 	BackgroundWorker worker;
+	Dl_info		self;
 
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = RESTART_SECONDS;
-	strlcpy(worker.bgw_library_name, "courier_pii", BGW_MAXLEN);
+	/* the same file as this one, under whatever path it was preloaded */
+	if (dladdr((const void *) cpii_worker_main, &self) != 0 &&
+		self.dli_fname != NULL && strlen(self.dli_fname) < BGW_MAXLEN)
+		strlcpy(worker.bgw_library_name, self.dli_fname, BGW_MAXLEN);
+	else
+		strlcpy(worker.bgw_library_name, "courier_pii", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "cpii_worker_main", BGW_MAXLEN);
 	strlcpy(worker.bgw_name, "courier_pii worker", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "courier_pii worker", BGW_MAXLEN);
