@@ -20,9 +20,13 @@
 #include <dlfcn.h>
 #include <signal.h>
 
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
-#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -305,6 +309,32 @@ run_task(Task *task, MemoryContext context)
 
 /* ---- the process ---- */
 
+/*
+ * Does our database exist?  Without a database there are no index scans yet,
+ * so read the (small) shared catalog from end to end.
+ */
+static bool
+database_exists(void)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tup;
+	bool		found = false;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (!found && (tup = heap_getnext(scan, ForwardScanDirection)) != NULL)
+		found = strcmp(NameStr(((Form_pg_database) GETSTRUCT(tup))->datname),
+					   cpii_database) == 0;
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	return found;
+}
+
 /* connected to no database: wait until ours exists, then make room */
 static void
 wait_for_database(int starts)
@@ -313,13 +343,7 @@ wait_for_database(int starts)
 
 	for (;;)
 	{
-		bool		exists;
-
-		SetCurrentStatementStartTimestamp();
-		StartTransactionCommand();
-		exists = OidIsValid(get_database_oid(cpii_database, true));
-		CommitTransactionCommand();
-		if (exists)
+		if (database_exists())
 		{
 			/*
 			 * When it is there at the first look for the second time,
