@@ -27,9 +27,11 @@ typedef struct CpiiStatement
 	int64		disclosed;
 	int64		masked;
 	int64		probes;
-	int64		allowance;		/* clear values still allowed; -1 = unlimited */
+	bool		allowance_known;	/* the two below were asked for */
+	int64		allowance;		/* clear values allowed; -1 = unlimited */
 	int64		probe_allowance;	/* likewise for probes */
-	uint32		classes;		/* bit n = class n was met at the door */
+	uint32		classes;		/* bit n = class n was met at the door; bit 0
+								 * = a company's own class */
 	int			nrelations;
 	Oid			relations[CPII_MAX_STATEMENT_RELATIONS];
 	uint64		begin_seq;		/* sequence number of the BEGIN record, or 0 */
@@ -41,7 +43,8 @@ extern CpiiStatement cpii_statement;
  * Called by the door before it returns a clear value: raises PI001 when the
  * allowance is used up (warns once in "warn" mode), else counts it.  The guard
  * supplies the allowance lazily through cpii_allowance_source at the first
- * clear value or probe of a statement.
+ * clear value or probe of a statement: the numbers that "disclosed" and
+ * "probes" of this account may reach.
  */
 extern void cpii_statement_disclose(int class_id);
 extern void cpii_statement_mask(int class_id);
@@ -55,8 +58,10 @@ typedef void (*CpiiAllowanceSource) (CpiiStatement *statement);
 extern CpiiAllowanceSource cpii_allowance_source;
 
 /*
- * Installed by the guard: the statement has just disclosed its first value
- * while code that may talk to the client early is running; write BEGIN.
+ * Installed by the guard: called while begin_seq is 0 and the count of clear
+ * values reaches 1, 2, 4, 8, ..., before the last of them is returned.  The
+ * guard decides whether a BEGIN record is due (its result may reach the client
+ * before the statement ends), writes it and sets begin_seq.  May raise.
  */
 typedef void (*CpiiBeginRecord) (void);
 extern CpiiBeginRecord cpii_begin_record;

@@ -1,0 +1,412 @@
+/*-------------------------------------------------------------------------
+ *
+ * ingest.c
+ *	  Moves records from the spool into the audit table, exactly once.
+ *
+ * One transaction inserts a batch and moves the progress row of the node whose
+ * segment was read: (segment, offset) say where to read on, (seq, head_hash)
+ * what the chain goes on from.  A segment belongs to one node, the one that its
+ * header names; a server that was renamed leaves segments of both.
+ *
+ * Only the worker calls this.  The batch goes into the table through an
+ * ephemeral relation and one INSERT, which routes rows to partitions and fills
+ * the indexes like any other.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/queryenvironment.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "audit/chain.h"
+#include "audit/ingest.h"
+#include "audit/spool.h"
+#include "base/compat.h"
+#include "base/internal.h"
+
+#define BATCH_RECORDS 2000
+#define CAREFUL_BATCHES 100
+#define CAREFUL_RECORDS 20
+
+/* the segment to look at next; 0 = find the first one */
+static uint64 cursor_segment = 0;
+static int	careful_batches = 0;
+
+CPII_EXPORT Datum cpii_audit_make_partitions(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(cpii_audit_make_partitions);
+
+void
+cpii_ingest_restart(void)
+{
+	cursor_segment = 0;
+}
+
+void
+cpii_ingest_careful(void)
+{
+	careful_batches = CAREFUL_BATCHES;
+	cursor_segment = 0;
+}
+
+/* ---- progress ---- */
+
+void
+cpii_ingest_progress(const char *node, CpiiProgress *progress)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(node)};
+	HeapTuple	tup;
+	TupleDesc	desc;
+	bool		isnull;
+	bytea	   *hash;
+
+	memset(progress, 0, sizeof(*progress));
+	cpii_internal_execute("SELECT start_seq, segment, byte_offset, seq, head_hash, key_generation"
+						  " FROM courier_pii.audit_progress"
+						  " WHERE node OPERATOR(pg_catalog.=) $1",
+						  1, types, values, NULL, true, 1);
+	if (SPI_processed == 0)
+		return;
+	tup = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	progress->found = true;
+	progress->start_seq = DatumGetInt64(SPI_getbinval(tup, desc, 1, &isnull));
+	progress->segment = DatumGetInt64(SPI_getbinval(tup, desc, 2, &isnull));
+	progress->offset = DatumGetInt64(SPI_getbinval(tup, desc, 3, &isnull));
+	progress->seq = DatumGetInt64(SPI_getbinval(tup, desc, 4, &isnull));
+	hash = DatumGetByteaPP(SPI_getbinval(tup, desc, 5, &isnull));
+	if (VARSIZE_ANY_EXHDR(hash) == CPII_HASH_LEN)
+		memcpy(progress->head_hash, VARDATA_ANY(hash), CPII_HASH_LEN);
+	progress->key_generation = DatumGetInt32(SPI_getbinval(tup, desc, 6, &isnull));
+}
+
+static Datum
+hash_datum(const unsigned char *hash)
+{
+	bytea	   *value = palloc(VARHDRSZ + CPII_HASH_LEN);
+
+	SET_VARSIZE(value, VARHDRSZ + CPII_HASH_LEN);
+	memcpy(VARDATA(value), hash, CPII_HASH_LEN);
+	return PointerGetDatum(value);
+}
+
+static void
+store_progress(const char *node, const CpiiProgress *progress)
+{
+	Oid			types[7] = {TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, BYTEAOID, INT4OID};
+	Datum		values[7];
+
+	values[0] = CStringGetTextDatum(node);
+	values[1] = Int64GetDatum((int64) progress->start_seq);
+	values[2] = Int64GetDatum((int64) progress->segment);
+	values[3] = Int64GetDatum((int64) progress->offset);
+	values[4] = Int64GetDatum((int64) progress->seq);
+	values[5] = hash_datum(progress->head_hash);
+	values[6] = Int32GetDatum(progress->key_generation);
+	cpii_internal_execute("INSERT INTO courier_pii.audit_progress AS p"
+						  " (node, start_seq, segment, byte_offset, seq, head_hash, key_generation, ingested_at)"
+						  " VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.clock_timestamp())"
+						  " ON CONFLICT (node) DO UPDATE SET segment = excluded.segment,"
+						  " byte_offset = excluded.byte_offset, seq = excluded.seq,"
+						  " head_hash = excluded.head_hash, key_generation = excluded.key_generation,"
+						  " ingested_at = excluded.ingested_at",
+						  7, types, values, NULL, false, 0);
+}
+
+/* ---- one batch ---- */
+
+/* a record whose body cannot be read still gets its place in the chain */
+static void
+unreadable_row(CpiiRow *row, const char *node)
+{
+	cpii_row_clear(row);
+	cpii_row_text(row, CPII_F_NODE, node, CPII_NODE_LEN);
+	cpii_row_number(row, CPII_F_AT, GetCurrentTimestamp() + CPII_UNIX_OFFSET);
+	cpii_row_text(row, CPII_F_PHASE, "SINGLE", 16);
+	cpii_row_text(row, CPII_F_ACTION, "SYSTEM", 16);
+	cpii_row_text(row, CPII_F_OUTCOME, "error", 16);
+	cpii_row_text(row, CPII_F_COMMAND, "unreadable record", 32);
+	row->field[CPII_F_RELATIONS].null = false;
+	row->field[CPII_F_CLASSES].null = false;
+}
+
+/*
+ * Turn records of a segment into tuples of the audit table.  Returns their
+ * number and moves *progress.
+ */
+static int
+collect(const CpiiSegment *segment, int limit, CpiiProgress *progress,
+		TupleDesc tupdesc, Tuplestorestate *store)
+{
+	MemoryContext per_record;
+	MemoryContext old;
+	CpiiChain  *chain = cpii_chain_open();
+	char	   *canonical = palloc(CPII_MAX_CANONICAL);
+	CpiiSpoolRecord record;
+	int			n = 0;
+
+	per_record = AllocSetContextCreate(CurrentMemoryContext,
+									   "courier_pii audit record",
+									   ALLOCSET_DEFAULT_SIZES);
+	while (n < limit &&
+		   cpii_spool_record(segment, progress->offset, progress->seq, &record))
+	{
+		CpiiRow		row;
+		Datum		values[CPII_N_COLUMNS];
+		bool		nulls[CPII_N_COLUMNS] = {0};
+		unsigned char hash[CPII_HASH_LEN];
+		size_t		length;
+
+		MemoryContextReset(per_record);
+		old = MemoryContextSwitchTo(per_record);
+
+		if (record.seq != progress->seq + 1 && progress->found)
+			ereport(LOG,
+					(errmsg("audit records %llu to %llu are missing from the spool",
+							(unsigned long long) progress->seq + 1,
+							(unsigned long long) record.seq - 1)));
+		if (!progress->found)
+			progress->start_seq = record.seq;
+
+		if (!cpii_row_decode(record.body, record.length, &row) ||
+			row.field[CPII_F_NODE].null || row.field[CPII_F_AT].null ||
+			!IS_VALID_TIMESTAMP(row.field[CPII_F_AT].number - CPII_UNIX_OFFSET))
+			unreadable_row(&row, segment->node);
+		cpii_row_number(&row, CPII_F_SEQ, (int64) record.seq);
+		cpii_row_to_datums(&row, values, nulls);
+		cpii_row_from_datums(&row, values, nulls);
+		length = cpii_row_encode(&row, canonical, CPII_MAX_CANONICAL);
+		if (length == 0)
+			elog(ERROR, "audit record %llu is too long",
+				 (unsigned long long) record.seq);
+		cpii_chain_hash(chain, cpii_chain_generation(chain),
+						progress->head_hash, (int64) record.seq,
+						canonical, length, hash);
+
+		values[CPII_COL_PREV_HASH] = hash_datum(progress->head_hash);
+		values[CPII_COL_HASH] = hash_datum(hash);
+		values[CPII_COL_KEY_GENERATION] = Int32GetDatum(cpii_chain_generation(chain));
+		values[CPII_COL_SEGMENT] = Int64GetDatum((int64) segment->segment);
+		tuplestore_putvalues(store, tupdesc, values, nulls);
+
+		progress->found = true;
+		progress->segment = segment->segment;
+		progress->offset = record.end;
+		progress->seq = record.seq;
+		progress->key_generation = cpii_chain_generation(chain);
+		memcpy(progress->head_hash, hash, CPII_HASH_LEN);
+		MemoryContextSwitchTo(old);
+		n++;
+	}
+	MemoryContextDelete(per_record);
+	cpii_chain_close(chain);
+	return n;
+}
+
+static void
+insert_batch(Oid relid, Tuplestorestate *store, int n)
+{
+	EphemeralNamedRelation batch = palloc0(sizeof(EphemeralNamedRelationData));
+
+	batch->md.name = "cpii_batch";
+	batch->md.reliddesc = relid;
+	batch->md.enrtype = ENR_NAMED_TUPLESTORE;
+	batch->md.enrtuples = n;
+	batch->reldata = store;
+	if (SPI_register_relation(batch) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register the batch of audit records");
+	cpii_internal_execute("INSERT INTO courier_pii.audit_record SELECT * FROM cpii_batch",
+						  0, NULL, NULL, NULL, false, 0);
+	if (SPI_processed != (uint64) n)
+		elog(ERROR, "inserted " UINT64_FORMAT " audit records instead of %d",
+			 SPI_processed, n);
+}
+
+/*
+ * Read the next segment that holds something for us.  False = there is none;
+ * *caught_up then tells whether everything up to the spool's end was seen.
+ */
+static bool
+find_work(const CpiiSpoolState *state, CpiiSegment *segment,
+		  CpiiProgress *progress, bool *caught_up)
+{
+	*caught_up = false;
+	while (cursor_segment <= state->segment)
+	{
+		uint64		end = cursor_segment == state->segment ?
+			state->offset : CPII_SEGMENT_SIZE;
+		uint64		start;
+
+		/* the header tells the node, and its progress tells where to start */
+		if (cursor_segment == 0 || !cpii_spool_read(cursor_segment, 0, 0, segment))
+		{
+			cursor_segment = cpii_spool_next_segment(cursor_segment + 1);
+			if (cursor_segment == 0)
+				return false;
+			continue;
+		}
+		pfree(segment->data);
+		cpii_ingest_progress(segment->node, progress);
+		if (progress->found && progress->segment > cursor_segment)
+		{
+			cursor_segment++;
+			continue;
+		}
+		start = progress->found && progress->segment == cursor_segment ?
+			progress->offset : CPII_SEGMENT_HEADER;
+		progress->segment = cursor_segment;
+		progress->offset = start;
+		if (start < end && cpii_spool_read(cursor_segment, start, end, segment))
+		{
+			CpiiSpoolRecord record;
+
+			if (cpii_spool_record(segment, start, progress->seq, &record))
+				return true;
+			pfree(segment->data);
+		}
+		if (cursor_segment >= state->segment)
+		{
+			*caught_up = start >= end;
+			return false;
+		}
+		cursor_segment++;
+	}
+	return false;
+}
+
+void
+cpii_ingest_batch(CpiiIngestResult *result)
+{
+	CpiiSpoolState state;
+	CpiiSegment segment;
+	CpiiProgress progress;
+	Relation	rel;
+	TupleDesc	tupdesc;
+	Tuplestorestate *store;
+	int			limit = BATCH_RECORDS;
+	int			n;
+	bool		caught_up;
+
+	memset(result, 0, sizeof(*result));
+	if (careful_batches > 0)
+	{
+		careful_batches--;
+		limit = CAREFUL_RECORDS;
+	}
+
+	rel = table_open(cpii_relation_oid("audit_record", false), RowExclusiveLock);
+	tupdesc = RelationGetDescr(rel);
+	cpii_row_check_columns(tupdesc);
+	SPI_connect();
+
+	if (cursor_segment == 0)
+	{
+		/* does the database know more of this node than the spool does? */
+		cpii_ingest_progress(cpii_spool_node(), &progress);
+		if (progress.found)
+			cpii_spool_skip_to(progress.segment, progress.seq);
+	}
+	cpii_spool_state(&state);
+
+	if (state.ready && find_work(&state, &segment, &progress, &caught_up))
+	{
+		store = tuplestore_begin_heap(false, false, work_mem);
+		n = collect(&segment, limit, &progress, tupdesc, store);
+		insert_batch(RelationGetRelid(rel), store, n);
+		store_progress(segment.node, &progress);
+		tuplestore_end(store);
+		result->more = true;
+		result->last_seq = progress.seq;
+	}
+	else if (state.ready && caught_up)
+		result->last_seq = state.next_seq - 1;
+	result->done_before = cursor_segment;
+
+	SPI_finish();
+	table_close(rel, NoLock);
+}
+
+/* ---- partitions ---- */
+
+/*
+ * Make the partition for a month (months counted from year 0), as a member of
+ * the extension: dumps leave it out like the rest of the audit trail.
+ */
+static void
+make_partition(int month_number)
+{
+	int			year = month_number / 12;
+	int			month = month_number % 12 + 1;
+	int			next_year = (month_number + 1) / 12;
+	int			next_month = (month_number + 1) % 12 + 1;
+	char		name[NAMEDATALEN];
+	char		sql[512];
+	ObjectAddress partition;
+	ObjectAddress extension;
+
+	snprintf(name, sizeof(name), "audit_record_%04d_%02d", year, month);
+	if (OidIsValid(cpii_relation_oid(name, true)))
+		return;
+	snprintf(sql, sizeof(sql),
+			 "CREATE TABLE courier_pii.%s PARTITION OF courier_pii.audit_record"
+			 " FOR VALUES FROM ('%04d-%02d-01 00:00:00+00') TO ('%04d-%02d-01 00:00:00+00')",
+			 name, year, month, next_year, next_month);
+	cpii_internal_execute(sql, 0, NULL, NULL, NULL, false, 0);
+	snprintf(sql, sizeof(sql),
+			 "COMMENT ON TABLE courier_pii.%s IS 'audit records of %04d-%02d (UTC)'",
+			 name, year, month);
+	cpii_internal_execute(sql, 0, NULL, NULL, NULL, false, 0);
+
+	/* in the extension's script this has been done already */
+	if (creating_extension)
+		return;
+	CommandCounterIncrement();
+	ObjectAddressSet(partition, RelationRelationId, cpii_relation_oid(name, false));
+	ObjectAddressSet(extension, ExtensionRelationId,
+					 get_extension_oid("courier_pii", false));
+	recordDependencyOn(&partition, &extension, DEPENDENCY_EXTENSION);
+}
+
+void
+cpii_ingest_make_partitions(void)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+	int			month_number;
+
+	if (timestamp2tm(GetCurrentTimestamp(), NULL, &tm, &fsec, NULL, NULL) != 0)
+		elog(ERROR, "current time is out of range");
+	month_number = tm.tm_year * 12 + tm.tm_mon - 1;
+	SPI_connect();
+	make_partition(month_number);
+	make_partition(month_number + 1);
+	SPI_finish();
+}
+
+/* for the extension's script */
+Datum
+cpii_audit_make_partitions(PG_FUNCTION_ARGS)
+{
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to make audit partitions")));
+	cpii_ingest_make_partitions();
+	PG_RETURN_VOID();
+}

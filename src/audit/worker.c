@@ -1,0 +1,527 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  The background worker: flushes the spool, moves records into the table,
+ *	  and runs periodic tasks of other rooms.
+ *
+ * The worker holds no transaction while it waits.  It looks for the extension
+ * whenever it starts a transaction and locks it against removal until the end
+ * of that transaction, so CREATE and DROP EXTENSION can come at any time.
+ *
+ * A worker cannot change its database, and cannot start in one that does not
+ * exist.  When an attempt to connect has failed, the next worker process
+ * connects to no database, waits until the database is there, and makes room
+ * for one that connects to it: the server log stays quiet meanwhile.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <dlfcn.h>
+#include <signal.h>
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "audit/ingest.h"
+#include "audit/record.h"
+#include "audit/spool.h"
+#include "audit/worker.h"
+#include "base/compat.h"
+#include "base/errcodes.h"
+#include "base/internal.h"
+#include "base/session.h"
+#include "base/settings.h"
+
+#define CYCLE_MS 200
+#define RESTART_SECONDS 1
+#define EXTENSION_CHECK_MS 1000
+#define PARTITION_CHECK_MS 3600000
+#define DATABASE_CHECK_MS 1000
+#define REFUSED_WAIT_MS 60000
+#define ERROR_LOG_INTERVAL_MS 60000
+#define LOCK_TIMEOUT "2s"
+#define MAX_TASKS 8
+
+typedef struct Task
+{
+	CpiiWorkerTask run;
+	int			interval_ms;
+	TimestampTz due;
+	TimestampTz logged_at;
+} Task;
+
+static Task tasks[MAX_TASKS];
+static int	ntasks = 0;
+
+/* of this worker process */
+static Oid	extension_oid = InvalidOid;
+static TimestampTz extension_checked_at = 0;
+static TimestampTz partitions_due = 0;
+static TimestampTz ingest_logged_at = 0;
+static TimestampTz partitions_logged_at = 0;
+
+CPII_EXPORT void cpii_worker_main(Datum arg);
+CPII_EXPORT Datum cpii_audit_state(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_audit_flush(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(cpii_audit_state);
+PG_FUNCTION_INFO_V1(cpii_audit_flush);
+
+void
+cpii_worker_register_task(CpiiWorkerTask task, int interval_ms)
+{
+	if (ntasks >= MAX_TASKS)
+		elog(ERROR, "too many worker tasks");
+	tasks[ntasks].run = task;
+	tasks[ntasks].interval_ms = interval_ms;
+	tasks[ntasks].due = 0;
+	tasks[ntasks].logged_at = 0;
+	ntasks++;
+}
+
+static bool
+elapsed(TimestampTz since, int ms)
+{
+	return since == 0 ||
+		TimestampDifferenceExceeds(since, GetCurrentTimestamp(), ms);
+}
+
+/* sleep until the latch is set or the time is over; exits on request */
+static void
+nap(long ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+/* ---- transactions of the worker ---- */
+
+static void
+begin_transaction(const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+static void
+end_transaction(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/*
+ * Does the extension exist?  Then it is locked until the end of the
+ * transaction.  Somebody else's lock (CREATE or DROP EXTENSION under way)
+ * counts as no.
+ */
+static bool
+have_extension(void)
+{
+	Oid			oid = get_extension_oid("courier_pii", true);
+
+	if (OidIsValid(oid))
+	{
+		if (!ConditionalLockDatabaseObject(ExtensionRelationId, oid, 0,
+										   AccessShareLock))
+			return false;
+		oid = get_extension_oid("courier_pii", true);
+	}
+	if (oid != extension_oid)
+	{
+		extension_oid = oid;
+		partitions_due = 0;
+		cpii_ingest_restart();
+		cpii_spool_set_ingested(0, false);
+		for (int i = 0; i < ntasks; i++)
+			tasks[i].due = 0;
+	}
+	extension_checked_at = GetCurrentTimestamp();
+	return OidIsValid(oid);
+}
+
+/*
+ * End a failed transaction and log why, at most once a minute.  Returns the
+ * SQLSTATE.  Lock timeouts are nothing to report: the work is tried again.
+ */
+static int
+recover_from_error(MemoryContext context, const char *what,
+				   TimestampTz *logged_at)
+{
+	ErrorData  *error;
+	int			sqlstate;
+
+	HOLD_INTERRUPTS();
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(context);
+	sqlstate = error->sqlerrcode;
+	if (sqlstate != ERRCODE_LOCK_NOT_AVAILABLE &&
+		elapsed(*logged_at, ERROR_LOG_INTERVAL_MS))
+	{
+		*logged_at = GetCurrentTimestamp();
+		ereport(LOG,
+				(errcode(sqlstate),
+				 errmsg("courier_pii worker: %s failed: %s", what, error->message),
+				 error->detail ? errdetail_internal("%s", error->detail) : 0,
+				 error->context ? errcontext("%s", error->context) : 0));
+	}
+	FreeErrorData(error);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	RESUME_INTERRUPTS();
+	return sqlstate;
+}
+
+static void
+ingest(MemoryContext context)
+{
+	CpiiSpoolState state;
+
+	/* nothing new, and we know that the extension is the same as before */
+	cpii_spool_state(&state);
+	if (!state.ready || (state.ingested_seq + 1 == state.next_seq &&
+						 !elapsed(extension_checked_at, EXTENSION_CHECK_MS)))
+		return;
+	if (!OidIsValid(extension_oid) &&
+		!elapsed(extension_checked_at, EXTENSION_CHECK_MS))
+		return;
+
+	for (;;)
+	{
+		CpiiIngestResult result = {0};
+		bool		present = false;
+
+		CHECK_FOR_INTERRUPTS();
+		PG_TRY();
+		{
+			begin_transaction("ingesting audit records");
+			present = have_extension();
+			if (present)
+				cpii_ingest_batch(&result);
+			end_transaction();
+		}
+		PG_CATCH();
+		{
+			int			sqlstate = recover_from_error(context, "ingest of audit records",
+													  &ingest_logged_at);
+
+			if (ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_DATA_EXCEPTION)
+				cpii_ingest_careful();
+			else
+				cpii_ingest_restart();
+			return;
+		}
+		PG_END_TRY();
+		if (!present)
+			return;
+		if (result.last_seq != 0)
+			cpii_spool_set_ingested(result.last_seq, !result.more);
+		cpii_spool_remove_before(result.done_before);
+		if (!result.more)
+			return;
+		/* do not forget the flush while there is a lot to move */
+		(void) cpii_spool_sync();
+	}
+}
+
+static void
+partitions(MemoryContext context)
+{
+	if (!OidIsValid(extension_oid) || GetCurrentTimestamp() < partitions_due)
+		return;
+	partitions_due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 PARTITION_CHECK_MS);
+	PG_TRY();
+	{
+		begin_transaction("making audit partitions");
+		if (have_extension())
+			cpii_ingest_make_partitions();
+		end_transaction();
+	}
+	PG_CATCH();
+	{
+		(void) recover_from_error(context, "making audit partitions",
+								  &partitions_logged_at);
+		/* somebody reads the table just now: soon again */
+		partitions_due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 ERROR_LOG_INTERVAL_MS);
+	}
+	PG_END_TRY();
+}
+
+static void
+run_task(Task *task, MemoryContext context)
+{
+	if (!OidIsValid(extension_oid) || GetCurrentTimestamp() < task->due)
+		return;
+	CHECK_FOR_INTERRUPTS();
+	PG_TRY();
+	{
+		begin_transaction("running a periodic task");
+		if (have_extension())
+			task->run();
+		end_transaction();
+	}
+	PG_CATCH();
+	{
+		(void) recover_from_error(context, "a periodic task",
+								  &task->logged_at);
+	}
+	PG_END_TRY();
+	task->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+											task->interval_ms);
+}
+
+/* ---- the process ---- */
+
+/*
+ * Does our database exist?  Without a database there are no index scans yet,
+ * so read the (small) shared catalog from end to end.
+ */
+static bool
+database_exists(void)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tup;
+	bool		found = false;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (!found && (tup = heap_getnext(scan, ForwardScanDirection)) != NULL)
+		found = strcmp(NameStr(((Form_pg_database) GETSTRUCT(tup))->datname),
+					   cpii_database) == 0;
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	return found;
+}
+
+/* connected to no database: wait until ours exists, then make room */
+static void
+wait_for_database(int starts)
+{
+	bool		first = true;
+
+	for (;;)
+	{
+		if (database_exists())
+		{
+			/*
+			 * When it is there at the first look for the second time,
+			 * something else is wrong with it.
+			 */
+			if (first && starts >= 3)
+				nap(REFUSED_WAIT_MS);
+			proc_exit(1);		/* the postmaster starts the next one */
+		}
+		first = false;
+		(void) cpii_spool_sync();
+		nap(DATABASE_CHECK_MS);
+	}
+}
+
+static void
+forget_worker(int code, Datum arg)
+{
+	cpii_spool_set_worker(0, NULL);
+}
+
+static void
+note_start(MemoryContext context)
+{
+	static TimestampTz logged_at = 0;
+
+	if (!cpii_spool_first_start())
+		return;
+	PG_TRY();
+	{
+		begin_transaction("recording the start of the server");
+		cpii_audit_note(CPII_ACT_SYSTEM, "START", "ok",
+						"{\"version\": \"" COURIER_PII_VERSION "\"}");
+		end_transaction();
+	}
+	PG_CATCH();
+	{
+		(void) recover_from_error(context, "recording the start", &logged_at);
+	}
+	PG_END_TRY();
+}
+
+void
+cpii_worker_main(Datum arg)
+{
+	MemoryContext context;
+	int			starts;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	/* attempts to connect and waits take turns until one succeeds */
+	starts = cpii_spool_worker_starts();
+	if (starts % 2 == 1)
+	{
+		BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+		wait_for_database(starts);
+	}
+	BackgroundWorkerInitializeConnection(cpii_database, NULL, 0);
+	cpii_spool_worker_connected();
+
+	/* the next step forgets segments, so the commit must be on disk */
+	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("idle_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("application_name", "courier_pii worker", PGC_USERSET,
+					PGC_S_OVERRIDE);
+
+	context = AllocSetContextCreate(TopMemoryContext, "courier_pii worker",
+									ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	before_shmem_exit(forget_worker, (Datum) 0);
+	cpii_spool_set_worker(MyProcPid, MyLatch);
+	note_start(context);
+
+	for (;;)
+	{
+		if (cpii_audit_sync != CPII_SYNC_OFF)
+			(void) cpii_spool_sync();
+		ingest(context);
+		partitions(context);
+		for (int i = 0; i < ntasks; i++)
+			run_task(&tasks[i], context);
+		cpii_spool_prepare_spare();
+		MemoryContextReset(context);
+		MemoryContextSwitchTo(context);
+		nap(CYCLE_MS);
+	}
+}
+
+void
+cpii_worker_init(void)
+{
+	BackgroundWorker worker;
+	Dl_info		self;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = RESTART_SECONDS;
+	/* the same file as this one, under whatever path it was preloaded */
+	if (dladdr((const void *) cpii_worker_main, &self) != 0 &&
+		self.dli_fname != NULL && strlen(self.dli_fname) < BGW_MAXLEN)
+		strlcpy(worker.bgw_library_name, self.dli_fname, BGW_MAXLEN);
+	else
+		strlcpy(worker.bgw_library_name, "courier_pii", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "cpii_worker_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "courier_pii worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "courier_pii worker", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+/* ---- SQL functions ---- */
+
+/* node, segment, byte_offset, written_seq, ingested_seq, lost, ready,
+ * worker_pid, caught_up_at */
+Datum
+cpii_audit_state(PG_FUNCTION_ARGS)
+{
+	TupleDesc	tupdesc;
+	Datum		values[9];
+	bool		nulls[9] = {0};
+	CpiiSpoolState state;
+
+	cpii_require_preload();
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	tupdesc = BlessTupleDesc(tupdesc);
+	cpii_spool_state(&state);
+	values[0] = CStringGetTextDatum(cpii_spool_node());
+	values[1] = Int64GetDatum((int64) state.segment);
+	values[2] = Int64GetDatum((int64) state.offset);
+	values[3] = Int64GetDatum((int64) (state.ready ? state.next_seq - 1 : 0));
+	values[4] = Int64GetDatum((int64) state.ingested_seq);
+	values[5] = Int64GetDatum((int64) state.lost);
+	values[6] = BoolGetDatum(state.ready);
+	values[7] = Int32GetDatum(state.worker_pid);
+	nulls[7] = state.worker_pid == 0;
+	values[8] = TimestampTzGetDatum(state.caught_up_at);
+	nulls[8] = state.caught_up_at == 0;
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(tupdesc, values, nulls)));
+}
+
+/*
+ * Wait until every record that is in the spool now is in the table.  False
+ * when that took longer than the timeout.
+ */
+Datum
+cpii_audit_flush(PG_FUNCTION_ARGS)
+{
+	Interval   *timeout = PG_GETARG_INTERVAL_P(0);
+	int64		usecs = timeout->time +
+		((int64) timeout->month * DAYS_PER_MONTH + timeout->day) * USECS_PER_DAY;
+	TimestampTz deadline = GetCurrentTimestamp() + Min(usecs, USECS_PER_DAY);
+	CpiiSpoolState state;
+	uint64		target;
+
+	cpii_require_preload();
+	if (!cpii_session_has_duty("pii_auditor") && !superuser())
+		ereport(ERROR,
+				(errcode(CPII_ERRCODE_DUTY_MISSING),
+				 errmsg("permission denied: duty \"%s\" is required", "pii_auditor"),
+				 errhint("Ask a member of role \"%s\".", "pii_auditor")));
+	cpii_spool_state(&state);
+	target = state.next_seq - 1;
+	while (state.ready && state.ingested_seq < target)
+	{
+		if (GetCurrentTimestamp() >= deadline)
+			PG_RETURN_BOOL(false);
+		cpii_spool_wake_worker();
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 10, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		cpii_spool_state(&state);
+	}
+	PG_RETURN_BOOL(state.ready);
+}
