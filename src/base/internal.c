@@ -13,17 +13,25 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
+#include "commands/dbcommands.h"
 #include "executor/spi.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "base/internal.h"
+#include "base/settings.h"
 
 int			cpii_internal_depth = 0;
 int			cpii_planning_depth = 0;
 bool		cpii_preloaded = false;
+
+PG_FUNCTION_INFO_V1(cpii_check_install);
+CPII_EXPORT Datum cpii_check_install(PG_FUNCTION_ARGS);
 
 void
 cpii_require_preload(void)
@@ -108,6 +116,27 @@ cpii_internal_execute(const char *sql, int nargs, Oid *argtypes, Datum *values,
 	if (rc < 0)
 		elog(ERROR, "internal statement returned %s", SPI_result_code_string(rc));
 	return rc;
+}
+
+/*
+ * Called by the install script before it makes anything: the library must be
+ * preloaded, and this must be the database that the settings name.
+ */
+Datum
+cpii_check_install(PG_FUNCTION_ARGS)
+{
+	char	   *here = get_database_name(MyDatabaseId);
+
+	if (IsBinaryUpgrade)
+		PG_RETURN_VOID();
+	cpii_require_preload();
+	if (strcmp(here, cpii_database) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("courier_pii protects database \"%s\" only", cpii_database),
+				 errdetail("This is database \"%s\".", here),
+				 errhint("Set courier_pii.database and restart the server.")));
+	PG_RETURN_VOID();
 }
 
 /* ---- restoring the mark after errors ---- */

@@ -579,38 +579,51 @@ call_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 		standard_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
 }
 
-/* what a plan does with rows, as far as the account is concerned */
+/* what a plan does with rows, and what to put back when its run ends */
+typedef struct Frame
+{
+	bool		opened;
+	bool		no_clear;
+	bool		writing;
+	CpiiAction	action;
+	bool		save_no_clear;
+	bool		save_writing;
+	int			save_planning;
+	int			save_depth;
+	DestReceiver *save_dest;
+} Frame;
+
 static void
-classify(QueryDesc *queryDesc, bool *no_clear, bool *writing, CpiiAction *action)
+classify(QueryDesc *queryDesc, Frame *frame)
 {
 	PlannedStmt *plan = queryDesc->plannedstmt;
 	CommandDest dest = queryDesc->dest ? queryDesc->dest->mydest : DestNone;
 
-	*no_clear = false;
-	*writing = false;
-	*action = CPII_ACT_READ;
+	frame->no_clear = false;
+	frame->writing = false;
+	frame->action = CPII_ACT_READ;
 	if (dest == DestIntoRel || dest == DestTransientRel)
 	{
-		*no_clear = true;
-		*action = CPII_ACT_COPY;
+		frame->no_clear = true;
+		frame->action = CPII_ACT_COPY;
 	}
 	else if (dest == DestCopyOut)
-		*action = CPII_ACT_EXPORT;
+		frame->action = CPII_ACT_EXPORT;
 	switch (plan->commandType)
 	{
 		case CMD_SELECT:
 			if (plan->hasModifyingCTE)
-				*no_clear = *writing = true;
+				frame->no_clear = frame->writing = true;
 			break;
 		case CMD_DELETE:
-			*no_clear = true;
-			*action = CPII_ACT_DESTROY;
+			frame->no_clear = true;
+			frame->action = CPII_ACT_DESTROY;
 			break;
 		case CMD_INSERT:
 		case CMD_UPDATE:
 		case CMD_MERGE:
-			*no_clear = *writing = true;
-			*action = CPII_ACT_WRITE;
+			frame->no_clear = frame->writing = true;
+			frame->action = CPII_ACT_WRITE;
 			break;
 		default:
 			break;
@@ -626,19 +639,64 @@ goes_to_client(DestReceiver *dest)
 }
 
 static void
+leave_frame(QueryDesc *queryDesc, const Frame *frame)
+{
+	queryDesc->dest = frame->save_dest;
+	exec_depth = frame->save_depth;
+	cpii_planning_depth = frame->save_planning;
+	cpii_statement.no_clear = frame->save_no_clear;
+	cpii_statement.writing = frame->save_writing;
+}
+
+/* everything that happens before the executor produces its first row */
+static void
+enter_frame(QueryDesc *queryDesc, Frame *frame, WatchReceiver *watch)
+{
+	PlannedStmt *plan = queryDesc->plannedstmt;
+	bool		touched = cpii_account_touch_plan(plan);
+
+	if (touched)
+	{
+		(void) cpii_session_actor();
+		name_relations(true);
+	}
+	if (frame->opened)
+		account.action = frame->action;
+	else if (touched && frame->action != CPII_ACT_READ &&
+			 account.action == CPII_ACT_READ)
+		account.action = frame->action; /* a DO block that writes */
+	if (touched && plan->commandType == CMD_SELECT &&
+		(frame->action == CPII_ACT_EXPORT || frame->action == CPII_ACT_COPY))
+		cpii_account_begin(true);
+	if (frame->no_clear)
+		cpii_statement.no_clear = true;
+	cpii_statement.writing = frame->writing;
+
+	if (frame->opened && touched && goes_to_client(queryDesc->dest) &&
+		plan_is_quiet(plan))
+	{
+		watch->pub.receiveSlot = watch_receive;
+		watch->pub.rStartup = watch_startup;
+		watch->pub.rShutdown = watch_shutdown;
+		watch->pub.rDestroy = watch_destroy;
+		watch->pub.mydest = queryDesc->dest->mydest;
+		watch->inner = queryDesc->dest;
+		queryDesc->dest = &watch->pub;
+		account.watched = true;
+	}
+	exec_depth++;
+	cpii_planning_depth = 0;
+}
+
+static void
 cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 {
-	bool		opened;
-	bool		save_no_clear = cpii_statement.no_clear;
-	bool		save_writing = cpii_statement.writing;
-	int			save_planning = cpii_planning_depth;
-	bool		no_clear;
-	bool		writing;
-	CpiiAction	action;
-	DestReceiver *save_dest = queryDesc->dest;
+	Frame		frame;
 	WatchReceiver watch;
-	int			save_depth = exec_depth;
 
+	frame.save_planning = cpii_planning_depth;
+	frame.save_depth = exec_depth;
+	frame.save_dest = queryDesc->dest;
 	if (cpii_internal_depth > 0 || IsParallelWorker())
 	{
 		cpii_planning_depth = 0;
@@ -648,7 +706,7 @@ cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 		}
 		PG_FINALLY();
 		{
-			cpii_planning_depth = save_planning;
+			cpii_planning_depth = frame.save_planning;
 		}
 		PG_END_TRY();
 		return;
@@ -656,78 +714,37 @@ cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 
 	if (exec_depth == 0)
 		cpii_roster_check();
-	opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
-							   queryDesc->sourceText,
-							   queryDesc->plannedstmt->queryId);
-	classify(queryDesc, &no_clear, &writing, &action);
-	if (opened)
-		save_no_clear = save_writing = false;
+	frame.opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
+									 queryDesc->sourceText,
+									 queryDesc->plannedstmt->queryId);
+	classify(queryDesc, &frame);
+	frame.save_no_clear = frame.opened ? false : cpii_statement.no_clear;
+	frame.save_writing = frame.opened ? false : cpii_statement.writing;
 
 	PG_TRY();
 	{
-		bool		touched = cpii_account_touch_plan(queryDesc->plannedstmt);
-
-		if (touched)
-		{
-			(void) cpii_session_actor();
-			name_relations(true);
-		}
-		if (opened)
-			account.action = action;
-		else if (touched && action != CPII_ACT_READ &&
-				 account.action == CPII_ACT_READ)
-			account.action = action;	/* a DO block that writes */
-		if (touched && action != CPII_ACT_READ && action != CPII_ACT_WRITE &&
-			queryDesc->plannedstmt->commandType == CMD_SELECT)
-			cpii_account_begin(true);
-		if (no_clear)
-			cpii_statement.no_clear = true;
-		cpii_statement.writing = writing;
-
-		if (opened && touched && goes_to_client(queryDesc->dest) &&
-			plan_is_quiet(queryDesc->plannedstmt))
-		{
-			watch.pub.receiveSlot = watch_receive;
-			watch.pub.rStartup = watch_startup;
-			watch.pub.rShutdown = watch_shutdown;
-			watch.pub.rDestroy = watch_destroy;
-			watch.pub.mydest = save_dest->mydest;
-			watch.inner = save_dest;
-			queryDesc->dest = &watch.pub;
-			account.watched = true;
-		}
-
-		exec_depth++;
-		cpii_planning_depth = 0;
+		enter_frame(queryDesc, &frame, &watch);
 		call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
 	}
 	PG_CATCH();
 	{
-		queryDesc->dest = save_dest;
-		exec_depth = save_depth;
-		cpii_planning_depth = save_planning;
-		if (opened)
+		leave_frame(queryDesc, &frame);
+		if (frame.opened)
 		{
 			if (queryDesc->estate && queryDesc->plannedstmt->commandType == CMD_SELECT)
 				account.rows += queryDesc->estate->es_processed;
 			cpii_account_close_error();
 		}
-		cpii_statement.no_clear = save_no_clear;
-		cpii_statement.writing = save_writing;
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 
-	queryDesc->dest = save_dest;
-	exec_depth = save_depth;
-	cpii_planning_depth = save_planning;
-	cpii_statement.no_clear = save_no_clear;
-	cpii_statement.writing = save_writing;
+	leave_frame(queryDesc, &frame);
 	if (queryDesc->estate != NULL &&
-		(opened || goes_to_client(save_dest) ||
-		 (save_dest && save_dest->mydest == DestCopyOut)))
+		(frame.opened || goes_to_client(queryDesc->dest) ||
+		 (queryDesc->dest && queryDesc->dest->mydest == DestCopyOut)))
 		account.rows += queryDesc->estate->es_processed;
-	if (opened)
+	if (frame.opened)
 		cpii_account_close();
 }
 
@@ -744,20 +761,21 @@ call_ExecutorFinish(QueryDesc *queryDesc)
 static void
 cpii_ExecutorFinish(QueryDesc *queryDesc)
 {
-	bool		opened;
-	bool		save_no_clear = cpii_statement.no_clear;
-	int			save_depth = exec_depth;
+	Frame		frame;
 
 	if (cpii_internal_depth > 0 || IsParallelWorker())
 	{
 		call_ExecutorFinish(queryDesc);
 		return;
 	}
-	opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
-							   queryDesc->sourceText,
-							   queryDesc->plannedstmt->queryId);
-	if (opened)
-		save_no_clear = false;
+	frame.save_planning = cpii_planning_depth;
+	frame.save_depth = exec_depth;
+	frame.save_dest = queryDesc->dest;
+	frame.opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
+									 queryDesc->sourceText,
+									 queryDesc->plannedstmt->queryId);
+	frame.save_no_clear = frame.opened ? false : cpii_statement.no_clear;
+	frame.save_writing = frame.opened ? false : cpii_statement.writing;
 	PG_TRY();
 	{
 		exec_depth++;
@@ -767,16 +785,14 @@ cpii_ExecutorFinish(QueryDesc *queryDesc)
 	}
 	PG_CATCH();
 	{
-		exec_depth = save_depth;
-		if (opened)
+		leave_frame(queryDesc, &frame);
+		if (frame.opened)
 			cpii_account_close_error();
-		cpii_statement.no_clear = save_no_clear;
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	exec_depth = save_depth;
-	cpii_statement.no_clear = save_no_clear;
-	if (opened)
+	leave_frame(queryDesc, &frame);
+	if (frame.opened)
 		cpii_account_close();
 }
 

@@ -233,132 +233,156 @@ changes_memberships(Node *stmt)
 	}
 }
 
+/* what one utility statement needs around its run */
+typedef struct Frame
+{
+	bool		opened;
+	bool		sealed_copy;	/* COPY of a table: rows are in the completion */
+	bool		save_no_clear;
+	bool		save_writing;
+	int			save_depth;
+	PlannedStmt *run;			/* what is handed on, perhaps rewritten */
+} Frame;
+
+static void
+enter_copy(CopyStmt *copy, Frame *frame)
+{
+	Oid			relid = range_var_oid(copy->relation);
+	int			flags = OidIsValid(relid) ? cpii_relation_flags(relid) : 0;
+
+	if (copy->is_from)
+	{
+		cpii_statement.writing = true;
+		if (flags & CPII_REL_PROTECTED)
+		{
+			cpii_statement_touch(relid);
+			cpii_account_action(CPII_ACT_WRITE);
+		}
+		if ((flags & CPII_REL_OURS) && !(flags & CPII_REL_AUDIT))
+			note_restore(relid);
+		return;
+	}
+	cpii_account_action(CPII_ACT_EXPORT);
+	if (!(flags & CPII_REL_PROTECTED))
+		return;
+	if (OidIsValid(cpii_masked_view_base(relid)))
+	{
+		frame->run = copyObject(frame->run);
+		frame->run->utilityStmt = (Node *) copy_of_view(copy);
+	}
+	else
+	{
+		/* sealed values leave: recorded before the first row */
+		cpii_statement_touch(relid);
+		frame->sealed_copy = true;
+		cpii_account_begin(true);
+	}
+}
+
+static void
+enter_statement(Node *stmt, Frame *frame)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_CopyStmt:
+			enter_copy((CopyStmt *) stmt, frame);
+			break;
+		case T_CreateTableAsStmt:
+		case T_RefreshMatViewStmt:
+			cpii_account_action(CPII_ACT_COPY);
+			cpii_statement.no_clear = true;
+			break;
+		case T_AlterTableStmt:
+		case T_TruncateStmt:
+		case T_DropStmt:
+		case T_RenameStmt:
+		case T_RuleStmt:
+		case T_CreateTrigStmt:
+			cpii_account_action(inspect_structure(stmt));
+			cpii_statement.no_clear = true;
+			break;
+		default:
+			break;
+	}
+}
+
+/* cached decisions and plans that the statement may have made stale */
+static void
+after_statement(Node *stmt)
+{
+	if (changes_memberships(stmt))
+		cpii_policy_changed();
+	if (IsA(stmt, VariableSetStmt))
+	{
+		const char *name = ((VariableSetStmt *) stmt)->name;
+
+		if (name != NULL && (strcmp(name, "role") == 0 ||
+							 strcmp(name, "session_authorization") == 0))
+			ResetPlanCache();
+	}
+}
+
+static void
+leave_frame(const Frame *frame)
+{
+	utility_depth = frame->save_depth;
+	cpii_statement.no_clear = frame->save_no_clear;
+	cpii_statement.writing = frame->save_writing;
+}
+
 static void
 cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 					bool readOnlyTree, ProcessUtilityContext context,
 					ParamListInfo params, QueryEnvironment *queryEnv,
 					DestReceiver *dest, QueryCompletion *qc)
 {
-	Node	   *stmt = pstmt->utilityStmt;
-	bool		opened = false;
-	bool		save_no_clear = cpii_statement.no_clear;
-	bool		save_writing = cpii_statement.writing;
-	int			save_depth = utility_depth;
-	QueryCompletion local_qc;
+	Frame		frame;
+	QueryCompletion completion;
 
 	if (utility_depth == 0 && cpii_internal_depth == 0)
 		cpii_roster_check();
 
-	if (cpii_internal_depth > 0 || is_plain(stmt) || !IsTransactionState() ||
-		IsAbortedTransactionBlockState())
+	if (cpii_internal_depth > 0 || is_plain(pstmt->utilityStmt) ||
+		!IsTransactionState() || IsAbortedTransactionBlockState())
 	{
 		call_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
 							queryEnv, dest, qc);
 		return;
 	}
 
-	if (qc == NULL)
-	{
-		InitializeQueryCompletion(&local_qc);
-		qc = &local_qc;
-	}
-	opened = cpii_account_open(CreateCommandTag(stmt), queryString, pstmt->queryId);
-	if (opened)
-		save_no_clear = save_writing = false;
+	InitializeQueryCompletion(&completion);
+	frame.run = pstmt;
+	frame.sealed_copy = false;
+	frame.save_depth = utility_depth;
+	frame.opened = cpii_account_open(CreateCommandTag(pstmt->utilityStmt),
+									 queryString, pstmt->queryId);
+	frame.save_no_clear = frame.opened ? false : cpii_statement.no_clear;
+	frame.save_writing = frame.opened ? false : cpii_statement.writing;
 
 	PG_TRY();
 	{
-		bool		sealed_copy = false;
-
 		utility_depth++;
-		switch (nodeTag(stmt))
-		{
-			case T_CopyStmt:
-				{
-					CopyStmt   *copy = (CopyStmt *) stmt;
-					Oid			relid = range_var_oid(copy->relation);
-					int			flags = OidIsValid(relid) ? cpii_relation_flags(relid) : 0;
-
-					if (copy->is_from)
-					{
-						cpii_statement.writing = true;
-						if (flags & CPII_REL_PROTECTED)
-						{
-							cpii_statement_touch(relid);
-							cpii_account_action(CPII_ACT_WRITE);
-						}
-						if ((flags & CPII_REL_OURS) && !(flags & CPII_REL_AUDIT))
-							note_restore(relid);
-					}
-					else
-					{
-						cpii_account_action(CPII_ACT_EXPORT);
-						if ((flags & CPII_REL_PROTECTED) &&
-							OidIsValid(cpii_masked_view_base(relid)))
-						{
-							pstmt = copyObject(pstmt);
-							pstmt->utilityStmt = (Node *) copy_of_view(copy);
-							readOnlyTree = false;
-						}
-						else if (flags & CPII_REL_PROTECTED)
-						{
-							/* sealed values leave: recorded before the first row */
-							cpii_statement_touch(relid);
-							sealed_copy = true;
-							cpii_account_begin(true);
-						}
-					}
-					break;
-				}
-			case T_CreateTableAsStmt:
-			case T_RefreshMatViewStmt:
-				cpii_account_action(CPII_ACT_COPY);
-				cpii_statement.no_clear = true;
-				break;
-			case T_AlterTableStmt:
-			case T_TruncateStmt:
-			case T_DropStmt:
-			case T_RenameStmt:
-			case T_RuleStmt:
-			case T_CreateTrigStmt:
-				cpii_account_action(inspect_structure(stmt));
-				cpii_statement.no_clear = true;
-				break;
-			default:
-				break;
-		}
-
-		call_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
-							queryEnv, dest, qc);
-
-		if (sealed_copy)
-			cpii_account_rows((int64) qc->nprocessed);
-		if (changes_memberships(stmt))
-			cpii_policy_changed();
-		if (IsA(stmt, VariableSetStmt))
-		{
-			const char *name = ((VariableSetStmt *) stmt)->name;
-
-			if (name != NULL && (strcmp(name, "role") == 0 ||
-								 strcmp(name, "session_authorization") == 0))
-				ResetPlanCache();
-		}
+		enter_statement(pstmt->utilityStmt, &frame);
+		call_ProcessUtility(frame.run, queryString,
+							readOnlyTree && frame.run == pstmt, context, params,
+							queryEnv, dest, &completion);
+		if (frame.sealed_copy)
+			cpii_account_rows((int64) completion.nprocessed);
+		after_statement(pstmt->utilityStmt);
 	}
 	PG_CATCH();
 	{
-		utility_depth = save_depth;
-		if (opened)
+		leave_frame(&frame);
+		if (frame.opened)
 			cpii_account_close_error();
-		cpii_statement.no_clear = save_no_clear;
-		cpii_statement.writing = save_writing;
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 
-	utility_depth = save_depth;
-	cpii_statement.no_clear = save_no_clear;
-	cpii_statement.writing = save_writing;
-	if (opened)
+	if (qc != NULL && completion.commandTag != CMDTAG_UNKNOWN)
+		CopyQueryCompletion(qc, &completion);
+	leave_frame(&frame);
+	if (frame.opened)
 		cpii_account_close();
 }
 

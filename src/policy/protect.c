@@ -135,8 +135,8 @@ refuse_obstacles(Relation rel, const char *column, AttrNumber attnum, int class_
 					  "     AND d.objid = i.indexrelid AND d.refobjid = $1 AND d.refobjsubid = $2"
 					  "     AND NOT ($2 = ANY (i.indkey::pg_catalog.int2[]) AND i.indexprs IS NULL AND i.indpred IS NULL)))"
 					  "  OR ($2 = ANY (i.indkey::pg_catalog.int2[]) AND (m.amname NOT IN ('btree', 'hash') OR EXISTS"
-					  "   (SELECT 1 FROM pg_catalog.unnest(i.indclass::pg_catalog.oid[], i.indkey::pg_catalog.int2[]) u(opc, att)"
-					  "     JOIN pg_catalog.pg_opclass o ON o.oid = u.opc WHERE u.att = $2 AND NOT o.opcdefault"
+					  "   (SELECT 1 FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) k"
+					  "     JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[k] WHERE i.indkey[k] = $2 AND NOT o.opcdefault"
 					  "       AND o.opcname NOT IN ('varchar_ops', 'bpchar_ops', 'text_ops')))))",
 					  relid, attnum);
 	if (found != NULL)

@@ -276,7 +276,7 @@ rules_expression(Oid relid, const char *column)
 	cpii_internal_execute("SELECT r.grantee, r.visible, r.scope, r.scope_columns"
 						  " FROM courier_pii.row_rule r WHERE r.tbl = $1"
 						  " ORDER BY r.rule, r.grantee::pg_catalog.oid",
-						  1, types, values, NULL, true, 0);
+						  1, types, values, NULL, false, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	tup = SPI_tuptable->vals[i];
@@ -334,7 +334,7 @@ cpii_row_rules_visible(Oid relid)
 
 	SPI_connect();
 	cpii_internal_execute("SELECT 1 FROM courier_pii.row_rule r WHERE r.tbl = $1",
-						  1, types, values, NULL, true, 1);
+						  1, types, values, NULL, false, 1);
 	any = SPI_processed > 0;
 	SPI_finish();
 	if (!any)

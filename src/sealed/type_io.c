@@ -40,6 +40,7 @@ PG_FUNCTION_INFO_V1(cpii_sealed_typmod_in);
 PG_FUNCTION_INFO_V1(cpii_sealed_typmod_out);
 PG_FUNCTION_INFO_V1(cpii_sealed_coerce);
 PG_FUNCTION_INFO_V1(cpii_seal_text);
+PG_FUNCTION_INFO_V1(cpii_seal_bpchar);
 PG_FUNCTION_INFO_V1(cpii_seal_existing);
 CPII_EXPORT Datum cpii_sealed_in(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_sealed_out(PG_FUNCTION_ARGS);
@@ -49,6 +50,7 @@ CPII_EXPORT Datum cpii_sealed_typmod_in(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_sealed_typmod_out(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_sealed_coerce(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_seal_text(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_seal_bpchar(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_seal_existing(PG_FUNCTION_ARGS);
 
 static void
@@ -192,25 +194,31 @@ decode_text_form(const char *text, size_t len, size_t *outlen)
 	return bytes;
 }
 
-Datum
-cpii_sealed_in(PG_FUNCTION_ARGS)
+/* plain text, or the text form of an envelope */
+static bytea *
+text_to_sealed(const char *p, size_t len, int32 typmod)
 {
-	char	   *text = PG_GETARG_CSTRING(0);
-	int32		typmod = PG_GETARG_INT32(2);
-	size_t		len = strlen(text);
 	unsigned char *bytes;
 	size_t		n;
 
-	if (strncmp(text, TEXT_PREFIX, TEXT_PREFIX_LEN) != 0)
-		PG_RETURN_BYTEA_P(plain_to_sealed(text, len, typmod));
-
-	bytes = decode_text_form(text + TEXT_PREFIX_LEN, len - TEXT_PREFIX_LEN, &n);
+	if (len < TEXT_PREFIX_LEN || strncmp(p, TEXT_PREFIX, TEXT_PREFIX_LEN) != 0)
+		return plain_to_sealed(p, len, typmod);
+	bytes = decode_text_form(p + TEXT_PREFIX_LEN, len - TEXT_PREFIX_LEN, &n);
 	if (bytes == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("invalid sealed value"),
 				 errdetail("The text after \"pii:1\" is not base64url.")));
-	PG_RETURN_BYTEA_P(bytes_to_sealed(bytes, n, typmod));
+	return bytes_to_sealed(bytes, n, typmod);
+}
+
+Datum
+cpii_sealed_in(PG_FUNCTION_ARGS)
+{
+	char	   *text = PG_GETARG_CSTRING(0);
+	int32		typmod = PG_GETARG_INT32(2);
+
+	PG_RETURN_BYTEA_P(text_to_sealed(text, strlen(text), typmod));
 }
 
 Datum
@@ -264,19 +272,7 @@ cpii_sealed_recv(PG_FUNCTION_ARGS)
 		int			n;
 		char	   *text = pq_getmsgtext(buf, len, &n);
 
-		if (strncmp(text, TEXT_PREFIX, TEXT_PREFIX_LEN) == 0)
-		{
-			size_t		blen;
-			unsigned char *bytes = decode_text_form(text + TEXT_PREFIX_LEN,
-													n - TEXT_PREFIX_LEN, &blen);
-
-			if (bytes == NULL)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-						 errmsg("invalid sealed value")));
-			PG_RETURN_BYTEA_P(bytes_to_sealed(bytes, blen, typmod));
-		}
-		PG_RETURN_BYTEA_P(plain_to_sealed(text, n, typmod));
+		PG_RETURN_BYTEA_P(text_to_sealed(text, n, typmod));
 	}
 }
 
@@ -350,29 +346,26 @@ cpii_sealed_coerce(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(value);
 }
 
-/* seal(text, int4, bool): the cast from text, varchar and char */
+/* seal(text, int4, bool): the cast from text and varchar */
 Datum
 cpii_seal_text(PG_FUNCTION_ARGS)
 {
 	text	   *value = PG_GETARG_TEXT_PP(0);
-	int32		typmod = PG_GETARG_INT32(1);
-	const char *p = VARDATA_ANY(value);
-	size_t		len = VARSIZE_ANY_EXHDR(value);
 
-	if (len >= TEXT_PREFIX_LEN && strncmp(p, TEXT_PREFIX, TEXT_PREFIX_LEN) == 0)
-	{
-		size_t		blen;
-		unsigned char *bytes = decode_text_form(p + TEXT_PREFIX_LEN,
-												len - TEXT_PREFIX_LEN, &blen);
+	PG_RETURN_BYTEA_P(text_to_sealed(VARDATA_ANY(value),
+									 VARSIZE_ANY_EXHDR(value),
+									 PG_GETARG_INT32(1)));
+}
 
-		if (bytes == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-					 errmsg("invalid sealed value"),
-					 errdetail("The text after \"pii:1\" is not base64url.")));
-		PG_RETURN_BYTEA_P(bytes_to_sealed(bytes, blen, typmod));
-	}
-	PG_RETURN_BYTEA_P(plain_to_sealed(p, len, typmod));
+/* seal(character, int4, bool): padding is no part of the value */
+Datum
+cpii_seal_bpchar(PG_FUNCTION_ARGS)
+{
+	BpChar	   *value = PG_GETARG_BPCHAR_PP(0);
+
+	PG_RETURN_BYTEA_P(text_to_sealed(VARDATA_ANY(value),
+									 bpchartruelen(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)),
+									 PG_GETARG_INT32(1)));
 }
 
 /*

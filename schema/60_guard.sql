@@ -1,0 +1,1 @@
+-- The guard has no SQL objects of its own yet: its limits are in 20_policy.sql.
