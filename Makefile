@@ -33,6 +33,9 @@ OBJS = \
 	src/mask/mask.o \
 	src/mask/person_name.o \
 	src/mask/phone.o \
+	src/mask/phone_number.o \
+	src/mask/region.o \
+	src/mask/text.o \
 	src/mask/unit_name.o \
 	src/mask/utf8.o \
 	src/mask/waybill_no.o \

@@ -12,6 +12,8 @@
 #ifndef CPII_CLASSES_H
 #define CPII_CLASSES_H
 
+#include <stdbool.h>
+
 typedef enum CpiiClass
 {
 	CPII_CLASS_NONE = 0,

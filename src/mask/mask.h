@@ -22,7 +22,10 @@
 typedef enum CpiiMaskForm
 {
 	CPII_FORM_MASKED,			/* what office roles see by default */
-	CPII_FORM_LABEL				/* the privacy form of the e-waybill standard */
+	CPII_FORM_LABEL				/* the privacy form of the e-waybill standard:
+								 * addresses keep street and building; what has
+								 * no place on a label (identity and account
+								 * numbers, e-mail) is hidden; the rest as masked */
 } CpiiMaskForm;
 
 /* what a hidden value looks like, whatever its class and length */
@@ -36,15 +39,17 @@ extern size_t cpii_mask_bound(size_t inlen);
 /*
  * Mask in[0..inlen) of class class_id (see base/classes.h) into out, which has
  * room for at least cpii_mask_bound(inlen) bytes.  Returns the output length;
- * no terminator is written.  An unknown class is hidden.
+ * no terminator is written.  A class without a mask of its own (note, a
+ * company's own, unknown) is hidden.
  */
 extern size_t cpii_mask(int class_id, CpiiMaskForm form,
 						const char *in, size_t inlen, char *out);
 
 /*
  * Does the text look like the output of a mask of this class, so that storing
- * it would destroy a real value?  For item and note only the hidden text itself
- * counts; for the others any '*' or full-width '＊'.
+ * it would destroy a real value?  For item, note, a company's own and unknown
+ * classes only the hidden text itself counts; for the others any '*' or
+ * full-width '＊'.
  */
 extern bool cpii_looks_masked(int class_id, const char *in, size_t inlen);
 

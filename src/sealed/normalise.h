@@ -14,15 +14,19 @@
 #define CPII_NORMALISE_BOUND(inlen) ((inlen) + 1)
 
 /*
- * Normalise UTF-8 text of a class into out and return its length:
- * full-width ASCII forms become half-width, zero-width characters vanish,
- * letters of ASCII become upper case (person_name and unit_name too: Latin
- * names are found in any case), white space is removed (single inner blanks
- * stay in Latin names and unit names); for phones also hyphens, dashes,
- * brackets and a leading +86, 0086 or 86 before a mobile number vanish; for
- * account and waybill numbers and identity numbers also hyphens vanish; an
- * e-mail address is put in lower case instead.  Malformed UTF-8 is passed
- * through byte by byte.  Idempotent.
+ * Normalise UTF-8 text of a class into out and return its length, which is
+ * never more than inlen.  Idempotent.
+ *
+ * All classes: full-width ASCII forms become half-width, zero-width characters
+ * vanish, letters of ASCII become upper case, white space is removed.
+ * Names and unit names: single inner blanks stay when the text has no Han
+ * character; the dots between the parts of a name become U+00B7.
+ * Phones: hyphens, dashes, points and brackets vanish, and +86, 0086 or 86
+ * before a mobile number.  Identity numbers: hyphens, dashes and brackets
+ * vanish; waybill and account numbers: hyphens and dashes.
+ * E-mail addresses: lower case instead of upper case.
+ *
+ * Text with malformed UTF-8 is passed through byte by byte.
  */
 extern size_t cpii_normalise(int class_id, const char *in, size_t inlen, char *out);
 
