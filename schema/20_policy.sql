@@ -78,8 +78,5 @@ CREATE FUNCTION courier_pii.show_region(value integer, tbl regclass, attnum smal
 CREATE FUNCTION courier_pii.show_regions(value integer[], tbl regclass, attnum smallint, in_scope boolean, unit text) RETURNS integer[]
     AS 'MODULE_PATHNAME', 'cpii_show_regions' LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL RESTRICTED;
 
-CREATE FUNCTION courier_pii.acts_as_support(internal) RETURNS internal
-    AS 'MODULE_PATHNAME', 'cpii_acts_as_support' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION courier_pii.acts_as(role name) RETURNS boolean
-    AS 'MODULE_PATHNAME', 'cpii_acts_as' LANGUAGE c STABLE STRICT LEAKPROOF PARALLEL RESTRICTED
-    SUPPORT courier_pii.acts_as_support;
+    AS 'MODULE_PATHNAME', 'cpii_acts_as' LANGUAGE c STABLE STRICT LEAKPROOF PARALLEL RESTRICTED;

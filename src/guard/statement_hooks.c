@@ -479,9 +479,10 @@ cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 			 ParamListInfo boundParams)
 {
 	PlannedStmt *result;
+	volatile bool decided = false;
 
 	if (IsTransactionState())
-		cpii_lift_query(parse);
+		decided = cpii_lift_query(parse);
 	cpii_planning_depth++;
 	PG_TRY();
 	{
@@ -495,6 +496,17 @@ cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 		cpii_planning_depth--;
 	}
 	PG_END_TRY();
+
+	/*
+	 * Roles were decided in the plan: it depends on the role, and on one
+	 * policy relation that every policy and membership change invalidates.
+	 */
+	if (decided)
+	{
+		result->dependsOnRole = true;
+		result->relationOids = list_append_unique_oid(result->relationOids,
+													  cpii_policy_version_relation());
+	}
 	return result;
 }
 

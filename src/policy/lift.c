@@ -8,6 +8,8 @@
  * barrier, for rows that a later LIMIT drops, and could not use an index for
  * "view column = literal".  So before planning we
  *
+ * 0. fold: decide acts_as('role') for the person, so that the rules of other
+ *	  roles leave no trace in the plan.
  * 1. lift: give the view's subquery an extra output with the sealed column
  *	  (and the row's scope), and put the call of the door where the column was
  *	  used.  Nothing outside can get hold of the sealed output, for it stands
@@ -30,10 +32,12 @@
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
+#include "policy/catalog.h"
 #include "policy/lift.h"
 #include "sealed/search.h"
 #include "sealed/seal.h"
@@ -63,6 +67,74 @@ typedef struct LiftContext
 } LiftContext;
 
 static bool lift_walker(Node *node, void *arg);
+
+/* ---- the person's roles ---- */
+
+static bool
+is_constant(Node *node, bool value)
+{
+	return IsA(node, Const) && !((Const *) node)->constisnull &&
+		((Const *) node)->consttype == BOOLOID &&
+		DatumGetBool(((Const *) node)->constvalue) == value;
+}
+
+typedef struct FoldContext
+{
+	const CpiiOids *oids;
+	bool		folded;
+} FoldContext;
+
+/*
+ * Replace acts_as('role') by what it is for this person, and clear away what
+ * that decides.  Done before planning because the planner turns IN into a join
+ * before it looks at constants.
+ */
+static Node *
+fold_mutator(Node *node, void *arg)
+{
+	FoldContext *context = arg;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Query))
+		return (Node *) query_tree_mutator((Query *) node, fold_mutator, arg, 0);
+	if (IsA(node, FuncExpr) &&
+		((FuncExpr *) node)->funcid == context->oids->acts_as)
+	{
+		Node	   *role = linitial(((FuncExpr *) node)->args);
+
+		if (IsA(role, Const) && !((Const *) role)->constisnull)
+		{
+			Name		name = DatumGetName(((Const *) role)->constvalue);
+
+			context->folded = true;
+			return makeBoolConst(cpii_policy_acts_as(get_role_oid(NameStr(*name), true)),
+								 false);
+		}
+	}
+	node = expression_tree_mutator(node, fold_mutator, arg);
+	if (IsA(node, BoolExpr) && ((BoolExpr *) node)->boolop != NOT_EXPR)
+	{
+		BoolExpr   *expr = (BoolExpr *) node;
+		bool		is_or = expr->boolop == OR_EXPR;
+		List	   *args = NIL;
+		ListCell   *lc;
+
+		foreach(lc, expr->args)
+		{
+			if (is_constant(lfirst(lc), is_or))
+				return makeBoolConst(is_or, false);
+			if (!is_constant(lfirst(lc), !is_or))
+				args = lappend(args, lfirst(lc));
+		}
+		if (args == NIL)
+			return makeBoolConst(!is_or, false);
+		if (list_length(args) == 1)
+			return linitial(args);
+		expr->args = args;
+	}
+	return node;
+}
 
 /* ---- which columns can be lifted ---- */
 
@@ -189,6 +261,15 @@ add_output(LiftContext *context, Node *expr, const char *name)
 	return resno;
 }
 
+/* the column itself: its domain tells the class */
+static Node *
+bare(Node *node)
+{
+	while (IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	return node;
+}
+
 static Var *
 output_var(Var *like, AttrNumber attno, Node *expr)
 {
@@ -207,10 +288,13 @@ static Node *
 lifted_call(LiftContext *context, LiftedColumn *column, Var *var)
 {
 	FuncExpr   *call = copyObject(column->call);
-	Node	   *raw = linitial(column->call->args);
+	Node	   *raw = bare(linitial(column->call->args));
 	Node	   *scope = lfourth(column->call->args);
 
-	linitial(call->args) = output_var(var, column->raw_attno, raw);
+	linitial(call->args) =
+		makeRelabelType((Expr *) output_var(var, column->raw_attno, raw),
+						context->oids->sealed, -1, InvalidOid,
+						COERCE_IMPLICIT_CAST);
 	if (column->scope_attno != 0)
 		lfourth(call->args) = output_var(var, column->scope_attno, scope);
 	return (Node *) call;
@@ -314,7 +398,7 @@ lift_subquery(Query *query, int rtindex, const CpiiOids *oids)
 		LiftedColumn *column = lfirst(lc);
 		Node	   *scope = lfourth(column->call->args);
 
-		column->raw_attno = add_output(&context, linitial(column->call->args),
+		column->raw_attno = add_output(&context, bare(linitial(column->call->args)),
 									   "sealed");
 		if (!IsA(scope, Const))
 			column->scope_attno = add_output(&context, scope, "in_scope");
@@ -459,7 +543,9 @@ interesting_walker(Node *node, void *arg)
 
 	if (node == NULL)
 		return false;
-	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == oids->show_column)
+	if (IsA(node, FuncExpr) &&
+		(((FuncExpr *) node)->funcid == oids->show_column ||
+		 ((FuncExpr *) node)->funcid == oids->acts_as))
 		return true;
 	if (IsA(node, ScalarArrayOpExpr) &&
 		((ScalarArrayOpExpr *) node)->opno == oids->eq_operator)
@@ -469,16 +555,21 @@ interesting_walker(Node *node, void *arg)
 	return expression_tree_walker(node, interesting_walker, arg);
 }
 
-void
+bool
 cpii_lift_query(Query *query)
 {
-	const CpiiOids *oids;
+	FoldContext fold;
+	Query	   *folded;
 
 	if (query->commandType == CMD_UTILITY)
-		return;
-	oids = cpii_oids();
-	if (oids == NULL ||
-		!query_tree_walker(query, interesting_walker, (void *) oids, 0))
-		return;
-	(void) lift_walker((Node *) query, (void *) oids);
+		return false;
+	fold.oids = cpii_oids();
+	fold.folded = false;
+	if (fold.oids == NULL ||
+		!query_tree_walker(query, interesting_walker, (void *) fold.oids, 0))
+		return false;
+	folded = query_tree_mutator(query, fold_mutator, &fold, 0);
+	memcpy(query, folded, sizeof(Query));
+	(void) lift_walker((Node *) query, (void *) fold.oids);
+	return fold.folded;
 }

@@ -10,7 +10,11 @@
 
 #include "nodes/parsenodes.h"
 
-/* rewrite a query (in place) before it is planned; cheap when nothing is ours */
-extern void cpii_lift_query(Query *query);
+/*
+ * Rewrite a query (in place) before it is planned; cheap when nothing is ours.
+ * Returns whether the person's roles were decided: the plan then depends on
+ * the role and on the policy.
+ */
+extern bool cpii_lift_query(Query *query);
 
 #endif							/* CPII_LIFT_H */

@@ -16,9 +16,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
-#include "nodes/pathnodes.h"
-#include "nodes/supportnodes.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -53,7 +50,6 @@ PG_FUNCTION_INFO_V1(cpii_show_date);
 PG_FUNCTION_INFO_V1(cpii_show_region);
 PG_FUNCTION_INFO_V1(cpii_show_regions);
 PG_FUNCTION_INFO_V1(cpii_acts_as);
-PG_FUNCTION_INFO_V1(cpii_acts_as_support);
 PG_FUNCTION_INFO_V1(cpii_effective_disclosures);
 CPII_EXPORT Datum cpii_show_value(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_show_column(PG_FUNCTION_ARGS);
@@ -63,7 +59,6 @@ CPII_EXPORT Datum cpii_show_date(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_show_region(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_show_regions(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_acts_as(PG_FUNCTION_ARGS);
-CPII_EXPORT Datum cpii_acts_as_support(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_effective_disclosures(PG_FUNCTION_ARGS);
 
 /* UTF-8 to a text of the server encoding */
@@ -317,40 +312,6 @@ cpii_acts_as(PG_FUNCTION_ARGS)
 
 	cpii_require_preload();
 	PG_RETURN_BOOL(cpii_policy_acts_as(role));
-}
-
-/*
- * Fold acts_as('role') while planning, so that a row rule of a role that the
- * person does not have leaves no trace in the plan.  The plan then depends on
- * the role and on the policy (a dependency on one policy relation, which is
- * invalidated by every policy and membership change).
- */
-Datum
-cpii_acts_as_support(PG_FUNCTION_ARGS)
-{
-	Node	   *request = (Node *) PG_GETARG_POINTER(0);
-	Node	   *result = NULL;
-
-	if (IsA(request, SupportRequestSimplify))
-	{
-		SupportRequestSimplify *req = (SupportRequestSimplify *) request;
-		Node	   *arg = linitial(req->fcall->args);
-		Oid			version = cpii_policy_version_relation();
-
-		if (req->root != NULL && IsA(arg, Const) &&
-			!((Const *) arg)->constisnull && OidIsValid(version) &&
-			cpii_preloaded)
-		{
-			Oid			role = get_role_oid(NameStr(*DatumGetName(((Const *) arg)->constvalue)),
-											true);
-
-			result = makeBoolConst(cpii_policy_acts_as(role), false);
-			req->root->glob->dependsOnRole = true;
-			req->root->glob->relationOids =
-				list_append_unique_oid(req->root->glob->relationOids, version);
-		}
-	}
-	PG_RETURN_POINTER(result);
 }
 
 Datum
