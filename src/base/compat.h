@@ -60,6 +60,36 @@
 			lfirst_node(RangeTblEntry, lc)->rtekind == RTE_RELATION)
 #endif
 
+/*
+ * A view's subquery remembers its relation, so that a whole-row reference has
+ * the view's row type.  Once such a subquery has more outputs than the view it
+ * must forget; since 16 the permission check hangs on it and moves to a range
+ * table entry of its own (as 15 has anyway).
+ */
+#if PG_VERSION_NUM >= 160000
+#define CPII_FORGET_VIEW(query, rte) \
+	do { \
+		if (OidIsValid((rte)->relid)) \
+		{ \
+			RangeTblEntry *check_ = makeNode(RangeTblEntry); \
+			check_->rtekind = RTE_RELATION; \
+			check_->relid = (rte)->relid; \
+			check_->relkind = (rte)->relkind; \
+			check_->rellockmode = (rte)->rellockmode; \
+			check_->perminfoindex = (rte)->perminfoindex; \
+			check_->eref = makeAlias("view", NIL); \
+			check_->inh = false; \
+			(query)->rtable = lappend((query)->rtable, check_); \
+			(rte)->relid = InvalidOid; \
+			(rte)->relkind = 0; \
+			(rte)->rellockmode = 0; \
+			(rte)->perminfoindex = 0; \
+		} \
+	} while (0)
+#else
+#define CPII_FORGET_VIEW(query, rte) ((rte)->relid = InvalidOid)
+#endif
+
 /* the authenticated identity moved in 16 */
 #if PG_VERSION_NUM >= 160000
 #define CPII_AUTHN_ID() (MyClientConnectionInfo.authn_id)

@@ -445,18 +445,12 @@ static bool
 plan_is_quiet(PlannedStmt *plan)
 {
 	const CpiiOids *oids = cpii_oids();
-	uint32		ours[5];
 	ListCell   *lc;
 
 	if (plan->invalItems == NIL)
 		return true;
 	if (oids == NULL)
 		return false;
-	ours[0] = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oids->show));
-	ours[1] = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oids->show_column));
-	ours[2] = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oids->search_key_text));
-	ours[3] = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oids->search_key_sealed));
-	ours[4] = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oids->eq_function));
 	foreach(lc, plan->invalItems)
 	{
 		PlanInvalItem *item = lfirst(lc);
@@ -464,8 +458,9 @@ plan_is_quiet(PlannedStmt *plan)
 
 		if (item->cacheId != PROCOID)
 			continue;
-		for (int i = 0; i < lengthof(ours); i++)
-			known |= item->hashValue == ours[i];
+		for (int i = 0; i < oids->nquiet && !known; i++)
+			known = item->hashValue ==
+				GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oids->quiet[i]));
 		if (!known)
 			return false;
 	}
@@ -650,6 +645,18 @@ goes_to_client(DestReceiver *dest)
 		 dest->mydest == DestRemoteSimple);
 }
 
+/*
+ * Likewise by way of COPY, or of the tuple store that collects the rows of
+ * EXECUTE and FETCH for the client.
+ */
+static bool
+goes_out(DestReceiver *dest, int depth)
+{
+	return goes_to_client(dest) ||
+		(dest != NULL && (dest->mydest == DestCopyOut ||
+						  (dest->mydest == DestTuplestore && depth == 0)));
+}
+
 static void
 leave_frame(QueryDesc *queryDesc, const Frame *frame)
 {
@@ -753,8 +760,7 @@ cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 
 	leave_frame(queryDesc, &frame);
 	if (queryDesc->estate != NULL &&
-		(frame.opened || goes_to_client(queryDesc->dest) ||
-		 (queryDesc->dest && queryDesc->dest->mydest == DestCopyOut)))
+		(frame.opened || goes_out(queryDesc->dest, frame.save_depth)))
 		account.rows += queryDesc->estate->es_processed;
 	if (frame.opened)
 		cpii_account_close();

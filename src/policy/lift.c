@@ -37,6 +37,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
+#include "base/compat.h"
 #include "policy/catalog.h"
 #include "policy/lift.h"
 #include "sealed/search.h"
@@ -403,6 +404,22 @@ lift_subquery(Query *query, int rtindex, const CpiiOids *oids)
 		if (!IsA(scope, Const))
 			column->scope_attno = add_output(&context, scope, "in_scope");
 	}
+
+	/*
+	 * Nobody refers to the shown columns any more, but a row mark would still
+	 * have them computed.
+	 */
+	foreach(lc, context.columns)
+	{
+		LiftedColumn *column = lfirst(lc);
+		TargetEntry *tle = list_nth_node(TargetEntry, rte->subquery->targetList,
+										 column->attno - 1);
+
+		tle->expr = (Expr *) makeNullConst(exprType((Node *) tle->expr),
+										   exprTypmod((Node *) tle->expr),
+										   exprCollation((Node *) tle->expr));
+	}
+	CPII_FORGET_VIEW(query, rte);
 
 	/*
 	 * The mutator copies; the subquery that we have just extended is part of

@@ -76,6 +76,56 @@ our_function(const char *name, int nargs, const Oid *types)
 						  nargs, types, true);
 }
 
+static void
+add_quiet(Oid function)
+{
+	if (OidIsValid(function) && oids.nquiet < CPII_MAX_QUIET)
+		oids.quiet[oids.nquiet++] = function;
+}
+
+static void
+fill_quiet(void)
+{
+	static const char *const plain[] = {
+		"actor_staff_no", "actor_login", "actor_org", "actor_client"
+	};
+	static const struct
+	{
+		const char *name;
+		Oid			type;
+	}			native[] =
+	{
+		{"show_time", TIMESTAMPTZOID},
+		{"show_timestamp", TIMESTAMPOID},
+		{"show_date", DATEOID},
+		{"show_region", INT4OID},
+		{"show_regions", INT4ARRAYOID},
+	};
+	Oid			args[5] = {InvalidOid, REGCLASSOID, INT2OID, BOOLOID, TEXTOID};
+
+	add_quiet(oids.eq_function);
+	add_quiet(oids.search_key_sealed);
+	add_quiet(oids.search_key_text);
+	add_quiet(oids.search_keys_sealed);
+	add_quiet(oids.search_keys_text);
+	add_quiet(oids.show);
+	add_quiet(oids.show_column);
+	add_quiet(oids.acts_as);
+	for (int i = 0; i < lengthof(plain); i++)
+		add_quiet(our_function(plain[i], 0, args));
+	for (int i = 0; i < lengthof(native); i++)
+	{
+		args[0] = native[i].type;
+		add_quiet(our_function(native[i].name, 5, args));
+	}
+	args[0] = TEXTOID;
+	add_quiet(our_function("org_within", 1, args));
+	args[0] = oids.sealed;
+	add_quiet(our_function("tail4", 1, args));
+	args[0] = args[1] = TEXTOID;
+	add_quiet(our_function("tail4_of", 2, args));
+}
+
 const CpiiOids *
 cpii_oids(void)
 {
@@ -120,6 +170,7 @@ cpii_oids(void)
 								ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
 			oids.eq_function = OidIsValid(oids.eq_operator) ?
 				get_opcode(oids.eq_operator) : InvalidOid;
+			fill_quiet();
 		}
 	}
 	/* half-made (CREATE EXTENSION is running): as good as absent */

@@ -13,6 +13,8 @@
 
 #include "sealed/envelope.h"
 
+#define CPII_MAX_QUIET 24
+
 /* objects of the extension that planning needs; all invalid without it */
 typedef struct CpiiOids
 {
@@ -27,6 +29,11 @@ typedef struct CpiiOids
 	Oid			show;			/* show(sealed) */
 	Oid			show_column;	/* show_column(sealed, regclass, int2, bool) */
 	Oid			acts_as;		/* acts_as(name) */
+
+	/* functions that plans over masked views call and that send nothing to the
+	 * client by themselves */
+	int			nquiet;
+	Oid			quiet[CPII_MAX_QUIET];
 } CpiiOids;
 
 /* NULL when the extension is not in this database */
