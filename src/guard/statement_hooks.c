@@ -572,7 +572,12 @@ cpii_ExecutorStart(QueryDesc *queryDesc, int eflags)
 		cpii_statement.nrelations = nrelations;
 	}
 	else
+	{
+		/* nothing of ours: an error here must not leave the account open */
+		if (opened)
+			cpii_statement.open = false;
 		call_ExecutorStart(queryDesc, eflags);
+	}
 	if (opened)
 		cpii_statement.open = false;
 }

@@ -218,6 +218,39 @@ inspect_structure(Node *stmt)
 	return action;
 }
 
+/* a masked view's definition follows from the policy: nobody edits it */
+static void
+refuse_view_change(Node *stmt)
+{
+	Oid			relid = InvalidOid;
+
+	if (cpii_internal_depth > 0 || creating_extension)
+		return;
+	if (IsA(stmt, ViewStmt))
+		relid = range_var_oid(((ViewStmt *) stmt)->view);
+	else if (IsA(stmt, RuleStmt))
+		relid = range_var_oid(((RuleStmt *) stmt)->relation);
+	else if (IsA(stmt, AlterTableStmt))
+	{
+		ListCell   *lc;
+
+		foreach(lc, ((AlterTableStmt *) stmt)->cmds)
+		{
+			AlterTableType type = lfirst_node(AlterTableCmd, lc)->subtype;
+
+			if (type == AT_SetRelOptions || type == AT_ResetRelOptions ||
+				type == AT_ReplaceRelOptions)
+				relid = range_var_oid(((AlterTableStmt *) stmt)->relation);
+		}
+	}
+	if (OidIsValid(relid) && get_rel_relkind(relid) == RELKIND_VIEW &&
+		OidIsValid(cpii_masked_view_base(relid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("masked view \"%s\" cannot be redefined", get_rel_name(relid)),
+				 errhint("Change row rules with courier_pii.set_row_rule, or drop the view and create it again.")));
+}
+
 static bool
 changes_memberships(Node *stmt)
 {
@@ -292,12 +325,16 @@ enter_statement(Node *stmt, Frame *frame)
 			cpii_account_action(CPII_ACT_COPY);
 			cpii_statement.no_clear = true;
 			break;
+		case T_ViewStmt:
+			refuse_view_change(stmt);
+			break;
 		case T_AlterTableStmt:
 		case T_TruncateStmt:
 		case T_DropStmt:
 		case T_RenameStmt:
 		case T_RuleStmt:
 		case T_CreateTrigStmt:
+			refuse_view_change(stmt);
 			cpii_account_action(inspect_structure(stmt));
 			cpii_statement.no_clear = true;
 			break;

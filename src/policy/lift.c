@@ -8,7 +8,8 @@
  * barrier, for rows that a later LIMIT drops, and could not use an index for
  * "view column = literal".  So before planning we
  *
- * 0. fold: decide acts_as('role') for the person, so that the rules of other
+ * 0. mark: the door calls of registered masked views, which alone may claim a
+ *	  column and a row scope; fold: decide acts_as('role') for the person, so that the rules of other
  *	  roles leave no trace in the plan.
  * 1. lift: give the view's subquery an extra output with the sealed column
  *	  (and the row's scope), and put the call of the door where the column was
@@ -26,6 +27,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -40,6 +42,7 @@
 #include "base/compat.h"
 #include "policy/catalog.h"
 #include "policy/lift.h"
+#include "policy/show.h"
 #include "sealed/search.h"
 #include "sealed/seal.h"
 
@@ -135,6 +138,64 @@ fold_mutator(Node *node, void *arg)
 		expr->args = args;
 	}
 	return node;
+}
+
+/* ---- calls that stand in a masked view ---- */
+
+static FuncExpr *door_call(Node *expr, const CpiiOids *oids);
+
+/* the view that a subquery was made of, or InvalidOid */
+static Oid
+view_of(RangeTblEntry *rte)
+{
+	RangeTblEntry *first;
+
+	if (OidIsValid(rte->relid))
+		return rte->relid;
+	if (rte->subquery->rtable == NIL)
+		return InvalidOid;
+	/* early releases of 15 forget it, but its rule still names it as "old" */
+	first = linitial_node(RangeTblEntry, rte->subquery->rtable);
+	return (first->rtekind == RTE_RELATION && first->relkind == RELKIND_VIEW &&
+			strcmp(first->eref->aliasname, "old") == 0) ? first->relid : InvalidOid;
+}
+
+/* mark the door calls of registered masked views (show.h says why) */
+static bool
+mark_walker(Node *node, void *arg)
+{
+	const CpiiOids *oids = arg;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		ListCell   *lc;
+
+		foreach(lc, ((Query *) node)->rtable)
+		{
+			RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+			Oid			base;
+			ListCell   *lc2;
+
+			if (rte->rtekind != RTE_SUBQUERY || rte->subquery == NULL)
+				continue;
+			base = OidIsValid(view_of(rte)) ? cpii_masked_view_base(view_of(rte)) : InvalidOid;
+			if (!OidIsValid(base))
+				continue;
+			foreach(lc2, rte->subquery->targetList)
+			{
+				FuncExpr   *call = door_call((Node *) lfirst_node(TargetEntry, lc2)->expr, oids);
+
+				if (call != NULL && IsA(lsecond(call->args), Const) &&
+					!((Const *) lsecond(call->args))->constisnull &&
+					DatumGetObjectId(((Const *) lsecond(call->args))->constvalue) == base)
+					call->location = CPII_VIEW_MARK;
+			}
+		}
+		return query_tree_walker((Query *) node, mark_walker, arg, 0);
+	}
+	return expression_tree_walker(node, mark_walker, arg);
 }
 
 /* ---- which columns can be lifted ---- */
@@ -585,6 +646,7 @@ cpii_lift_query(Query *query)
 	if (fold.oids == NULL ||
 		!query_tree_walker(query, interesting_walker, (void *) fold.oids, 0))
 		return false;
+	(void) mark_walker((Node *) query, (void *) fold.oids);
 	folded = query_tree_mutator(query, fold_mutator, &fold, 0);
 	memcpy(query, folded, sizeof(Query));
 	(void) lift_walker((Node *) query, (void *) fold.oids);

@@ -173,9 +173,14 @@ cpii_oids(void)
 			fill_quiet();
 		}
 	}
-	/* half-made (CREATE EXTENSION is running): as good as absent */
-	return OidIsValid(oids.show_column) && OidIsValid(oids.acts_as) &&
-		OidIsValid(oids.eq_operator) ? &oids : NULL;
+	if (!OidIsValid(oids.sealed))
+		return NULL;
+	if (OidIsValid(oids.show_column) && OidIsValid(oids.acts_as) &&
+		OidIsValid(oids.eq_operator))
+		return &oids;
+	/* half-made (CREATE EXTENSION is running): look again next time */
+	oids_valid = false;
+	return NULL;
 }
 
 /* ---- search keys ---- */
