@@ -58,9 +58,11 @@ OBJS = \
 	src/policy/row_rule.o \
 	src/policy/show.o \
 	src/guard/access.o \
+	src/guard/account.o \
 	src/guard/meter.o \
 	src/guard/statement_hooks.o \
 	src/guard/utility_hook.o \
+	src/guard/watch.o \
 	src/people/actor.o \
 	src/people/login_hook.o \
 	src/people/register.o \
