@@ -52,7 +52,7 @@ typedef struct SpoolShared
 	uint64		segment;
 	uint64		offset;
 	uint64		next_seq;
-	TimestampTz retry_at;		/* when not ready: next attempt */
+	TimestampTz retry_at;		/* after a failure: next attempt */
 	bool		started;		/* cpii_spool_first_start was called */
 	int			worker_starts;	/* since the worker was last connected */
 	TimestampTz caught_up_at;
@@ -478,7 +478,8 @@ recover(void)
 
 	if (mkdir(spool_dir, S_IRWXU) != 0 && errno != EEXIST)
 		return problem("create directory", spool_dir);
-	if (stat(spool_dir, &st) == 0 && (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+	if (stat(spool_dir, &st) == 0 && S_ISDIR(st.st_mode) &&
+		(st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
 		ereport(LOG,
 				(errmsg("audit directory \"%s\" is open to other users of the machine",
 						spool_dir),
@@ -551,17 +552,34 @@ make_ready(void)
 	shared->retry_at = TimestampTzPlusMilliseconds(now, RETRY_INTERVAL_MS);
 	if (!recover())
 		return false;
+	shared->retry_at = 0;
 	shared->ready = true;
 	return true;
 }
 
+/*
+ * The current segment is full.  When no further one can be made (full disk),
+ * not every record tries again, for an attempt is expensive.
+ */
 static bool
 begin_next_segment(void)
 {
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now < shared->retry_at)
+	{
+		snprintf(problem_text, sizeof(problem_text),
+				 "no new segment could be made in \"%s\"", spool_dir);
+		return false;
+	}
 	if (pg_fdatasync(own_fd) != 0)
 		return problem("flush the segment in", spool_dir);
-	return begin_segment(shared->segment + 1, shared->next_seq) &&
-		open_current();
+	if (!begin_segment(shared->segment + 1, shared->next_seq))
+	{
+		shared->retry_at = TimestampTzPlusMilliseconds(now, RETRY_INTERVAL_MS);
+		return false;
+	}
+	return open_current();
 }
 
 uint64
