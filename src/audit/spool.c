@@ -40,6 +40,7 @@
 #define SEGMENT_VERSION 1
 #define SEGMENT_PREFIX "segment-"
 #define SPARE_NAME "spare"
+#define LOCK_NAME "lock"
 #define RETRY_INTERVAL_MS 5000
 #define LOSS_LOG_INTERVAL_MS 60000
 
@@ -72,6 +73,10 @@ static char node_name[CPII_NODE_LEN + 1];
 /* this process's descriptor of the segment that is written */
 static int	own_fd = -1;
 static uint64 own_fd_segment = 0;
+
+/* the lock on the directory, and the process that took it */
+static int	lock_fd = -1;
+static int	lock_pid = 0;
 
 static char problem_text[256];
 
@@ -462,6 +467,46 @@ set_aside(uint64 number, const char *why)
 						path, aside)));
 }
 
+static void
+unlock_directory(void)
+{
+	if (lock_fd >= 0)
+		close(lock_fd);
+	lock_fd = -1;
+}
+
+/*
+ * Two servers must not write to one directory.  The lock belongs to this
+ * process (usually the postmaster) and ends with it; forked children do not
+ * hold it.
+ */
+static bool
+lock_directory(void)
+{
+	char		path[MAXPGPATH];
+	struct flock lock = {0};
+
+	if (lock_fd >= 0 && lock_pid == MyProcPid)
+		return true;
+	unlock_directory();
+	snprintf(path, sizeof(path), "%s/%s", spool_dir, LOCK_NAME);
+	lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | PG_BINARY,
+				   S_IRUSR | S_IWUSR);
+	if (lock_fd < 0)
+		return problem("create file", path);
+	lock.l_type = F_WRLCK;
+	lock.l_whence = SEEK_SET;
+	if (fcntl(lock_fd, F_SETLK, &lock) != 0)
+	{
+		snprintf(problem_text, sizeof(problem_text),
+				 "directory \"%s\" is in use by another server", spool_dir);
+		unlock_directory();
+		return false;
+	}
+	lock_pid = MyProcPid;
+	return true;
+}
+
 /*
  * Find the end of what is stored, or begin the first segment.  Called in the
  * postmaster before any other process exists, and again under the lock when
@@ -484,6 +529,9 @@ recover(void)
 				(errmsg("audit directory \"%s\" is open to other users of the machine",
 						spool_dir),
 				 errhint("Set its permissions to 0700.")));
+
+	if (!lock_directory())
+		return false;
 
 	highest = find_segment(HIGHEST_BELOW, PG_UINT64_MAX, &error);
 	if (error != 0)
@@ -551,7 +599,11 @@ make_ready(void)
 	}
 	shared->retry_at = TimestampTzPlusMilliseconds(now, RETRY_INTERVAL_MS);
 	if (!recover())
+	{
+		/* another process of this server tries the next time */
+		unlock_directory();
 		return false;
+	}
 	shared->retry_at = 0;
 	shared->ready = true;
 	return true;
