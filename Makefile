@@ -43,6 +43,7 @@ OBJS = \
 	src/audit/ingest.o \
 	src/audit/record.o \
 	src/audit/redact.o \
+	src/audit/segment.o \
 	src/audit/spool.o \
 	src/audit/statement.o \
 	src/audit/verify.o \

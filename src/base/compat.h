@@ -14,6 +14,11 @@
 #error "courier_pii needs PostgreSQL 15 or later"
 #endif
 
+/* the macros of variable-length values moved out of postgres.h in 16 */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /*
  * Symbols that the server must find by name; the rest of the library is
  * hidden.  15 leaves PGDLLEXPORT empty, and its PG_FUNCTION_INFO_V1 and
