@@ -95,6 +95,13 @@
 #define CPII_FORGET_VIEW(query, rte) ((rte)->relid = InvalidOid)
 #endif
 
+/* autovacuum's processes were asked for by another name before 17 */
+#if PG_VERSION_NUM >= 170000
+#define CPII_IS_AUTOVACUUM() (AmAutoVacuumWorkerProcess() || AmAutoVacuumLauncherProcess())
+#else
+#define CPII_IS_AUTOVACUUM() (IsAutoVacuumWorkerProcess() || IsAutoVacuumLauncherProcess())
+#endif
+
 /* the authenticated identity moved in 16 */
 #if PG_VERSION_NUM >= 160000
 #define CPII_AUTHN_ID() (MyClientConnectionInfo.authn_id)
