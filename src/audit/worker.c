@@ -440,6 +440,16 @@ cpii_worker_main(Datum arg)
 }
 
 void
+cpii_worker_step_aside(void)
+{
+	CpiiSpoolState state;
+
+	cpii_spool_state(&state);
+	if (state.worker_pid != 0)
+		(void) kill(state.worker_pid, SIGTERM);
+}
+
+void
 cpii_worker_init(void)
 {
 	BackgroundWorker worker;

@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "commands/defrem.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -25,9 +26,11 @@
 #include "utils/rel.h"
 
 #include "audit/statement.h"
+#include "audit/worker.h"
 #include "base/compat.h"
 #include "base/internal.h"
 #include "base/session.h"
+#include "base/settings.h"
 #include "guard/guard.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
@@ -266,6 +269,31 @@ changes_memberships(Node *stmt)
 	}
 }
 
+/* DROP, RENAME and copy of the home database wait for its other sessions */
+static bool
+wants_home_database(Node *stmt)
+{
+	const char *name = NULL;
+	ListCell   *lc;
+
+	if (IsA(stmt, DropdbStmt))
+		name = ((DropdbStmt *) stmt)->dbname;
+	else if (IsA(stmt, RenameStmt) &&
+			 ((RenameStmt *) stmt)->renameType == OBJECT_DATABASE)
+		name = ((RenameStmt *) stmt)->subname;
+	else if (IsA(stmt, CreatedbStmt))
+	{
+		foreach(lc, ((CreatedbStmt *) stmt)->options)
+		{
+			DefElem    *option = lfirst_node(DefElem, lc);
+
+			if (strcmp(option->defname, "template") == 0 && option->arg)
+				name = defGetString(option);
+		}
+	}
+	return name != NULL && strcmp(name, cpii_database) == 0;
+}
+
 /* what one utility statement needs around its run */
 typedef struct Frame
 {
@@ -386,6 +414,9 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 							queryEnv, dest, qc);
 		return;
 	}
+
+	if (wants_home_database(pstmt->utilityStmt))
+		cpii_worker_step_aside();
 
 	InitializeQueryCompletion(&completion);
 	frame.run = pstmt;
