@@ -39,36 +39,36 @@ CREATE INDEX staff_register_org ON courier_pii.staff_register (org);
 CREATE FUNCTION courier_pii.add_org(code text, name text, kind text,
 									parent text DEFAULT NULL)
 	RETURNS void
-	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'cpii_add_org';
 
 CREATE FUNCTION courier_pii.hire(staff_no text, display_name text,
 								 login_role regrole, org text, post text,
 								 details jsonb DEFAULT '{}')
 	RETURNS void
-	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'cpii_hire';
 
 CREATE FUNCTION courier_pii.depart(staff_no text,
 								   effective timestamptz DEFAULT pg_catalog.now(),
 								   reason text DEFAULT NULL)
 	RETURNS void
-	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'cpii_depart';
 
 CREATE FUNCTION courier_pii.suspend(staff_no text, reason text DEFAULT NULL)
 	RETURNS void
-	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'cpii_suspend';
 
 CREATE FUNCTION courier_pii.transfer(staff_no text, org text, post text)
 	RETURNS void
-	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'cpii_transfer';
 
 CREATE FUNCTION courier_pii.appoint(duty text, role regrole)
 	RETURNS void
-	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'cpii_appoint';
 
 -- ---- asking ----
