@@ -83,6 +83,9 @@ SCHEMA_PARTS = \
 	schema/90_config_dump.sql \
 	schema/95_comments.sql
 
+REGRESS = \
+	99_privileges
+
 DATA_built = courier_pii--$(EXTVERSION).sql
 PG_CPPFLAGS = -I$(CURDIR)/src -DCOURIER_PII_VERSION=\"$(EXTVERSION)\"
 PG_CFLAGS = -fvisibility=hidden $(CPII_CFLAGS)
