@@ -588,12 +588,26 @@ cpii_tail4(PG_FUNCTION_ARGS)
 							 (uint32) env.tail[2] << 8 | (uint32) env.tail[3]));
 }
 
-/* tail4_of(class, tail): what to compare tail4() with; a probe */
+/* the last input of this call site of tail4_of, and its result */
+typedef struct TailCache
+{
+	int			class_id;
+	Size		inlen;
+	char	   *in;
+	int32		result;
+} TailCache;
+
+/*
+ * tail4_of(class, tail): what to compare tail4() with.  A probe for each
+ * distinct input of a call site, not for each row that a filter looks at.
+ */
 Datum
 cpii_tail4_of(PG_FUNCTION_ARGS)
 {
+	TailCache  *cache = fcinfo->flinfo->fn_extra;
 	int			class_id;
 	text	   *tail;
+	Size		tail_len;
 	size_t		len;
 	char	   *utf8;
 
@@ -602,8 +616,28 @@ cpii_tail4_of(PG_FUNCTION_ARGS)
 	cpii_require_preload();
 	class_id = cpii_class_by_name_or_error(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	tail = PG_GETARG_TEXT_PP(1);
+	tail_len = VARSIZE_ANY_EXHDR(tail);
+	if (cache != NULL && cache->class_id == class_id &&
+		cache->inlen == tail_len &&
+		memcmp(cache->in, VARDATA_ANY(tail), tail_len) == 0)
+		PG_RETURN_INT32(cache->result);
 	if (cpii_search_probe_hook)
 		cpii_search_probe_hook(class_id, false);
-	utf8 = cpii_to_utf8(VARDATA_ANY(tail), VARSIZE_ANY_EXHDR(tail), &len);
-	PG_RETURN_INT32(cpii_seal_tail(class_id, utf8, len));
+	utf8 = cpii_to_utf8(VARDATA_ANY(tail), tail_len, &len);
+	if (cache == NULL)
+		cache = fcinfo->flinfo->fn_extra =
+			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(TailCache));
+	else
+	{
+		cpii_wipe(cache->in, cache->inlen);
+		pfree(cache->in);
+	}
+	/* never a half-filled entry, should the key not be available */
+	cache->class_id = 0;
+	cache->inlen = tail_len;
+	cache->in = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, Max(tail_len, 1));
+	memcpy(cache->in, VARDATA_ANY(tail), tail_len);
+	cache->result = cpii_seal_tail(class_id, utf8, len);
+	cache->class_id = class_id;
+	PG_RETURN_INT32(cache->result);
 }
