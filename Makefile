@@ -84,6 +84,7 @@ SCHEMA_PARTS = \
 	schema/95_comments.sql
 
 REGRESS = \
+	31_cut_key \
 	99_privileges
 
 DATA_built = courier_pii--$(EXTVERSION).sql

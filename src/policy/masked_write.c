@@ -7,7 +7,7 @@
  * written when NEW differs from OLD; a mask that comes back unchanged leaves
  * the stored value alone, and any other text that looks masked is refused by
  * the sealed type (PI007).  Rows are found by the primary key or another
- * unique key of native columns.  The base table is changed with the rights of
+ * unique key of native columns that the view does not cut.  The base table is changed with the rights of
  * the view's owner, as for any view.
  *
  *-------------------------------------------------------------------------
@@ -23,6 +23,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
@@ -124,8 +125,25 @@ execute(Statement *s, Oid owner)
 	return SPI_processed;
 }
 
+/* does the view show this column as it is, neither protected nor cut? */
+static bool
+shown_as_it_is(Relation view, const char *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, get_view_query(view)->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+
+		if (!entry->resjunk && entry->resname != NULL &&
+			strcmp(entry->resname, column) == 0)
+			return IsA(entry->expr, Var);
+	}
+	return false;
+}
+
 int
-cpii_row_identity(Relation rel, AttrNumber *attnums)
+cpii_row_identity(Relation view, Relation rel, AttrNumber *attnums)
 {
 	List	   *indexes = RelationGetIndexList(rel);
 	ListCell   *lc;
@@ -151,7 +169,8 @@ cpii_row_identity(Relation rel, AttrNumber *attnums)
 			}
 			att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
 			usable = att->attnotnull &&
-				cpii_class_of_type(att->atttypid, att->atttypmod) == 0;
+				cpii_class_of_type(att->atttypid, att->atttypmod) == 0 &&
+				shown_as_it_is(view, NameStr(att->attname));
 		}
 		if (usable && (best == 0 || form->indisprimary))
 		{
@@ -172,17 +191,18 @@ cpii_row_identity(Relation rel, AttrNumber *attnums)
 
 /* " WHERE key = $n AND ..." from the old row */
 static void
-append_identity(Statement *s, Relation base, TupleDesc viewdesc, HeapTuple old)
+append_identity(Statement *s, Relation view, Relation base, HeapTuple old)
 {
+	TupleDesc	viewdesc = RelationGetDescr(view);
 	AttrNumber	attnums[INDEX_MAX_KEYS];
-	int			n = cpii_row_identity(base, attnums);
+	int			n = cpii_row_identity(view, base, attnums);
 
 	if (n == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot find the row to change behind masked view of \"%s\"",
 						RelationGetRelationName(base)),
-				 errdetail("The table has no primary key or other unique key of unprotected, not null columns."),
+				 errdetail("The table has no primary key or other unique key of not null columns that the view shows as they are."),
 				 errhint("Add a primary key to the table.")));
 	for (int i = 0; i < n; i++)
 	{
@@ -314,7 +334,7 @@ write_update(Relation view, Relation base, HeapTuple old, HeapTuple new)
 	}
 	if (s->nargs == 0)
 		return new;				/* everything came back as it was shown */
-	append_identity(s, base, viewdesc, old);
+	append_identity(s, view, base, old);
 	return execute(s, view->rd_rel->relowner) > 0 ? new : NULL;
 }
 
@@ -325,7 +345,7 @@ write_delete(Relation view, Relation base, HeapTuple old)
 
 	initStringInfo(&s->sql);
 	appendStringInfo(&s->sql, "DELETE FROM %s", cpii_qualified_name(RelationGetRelid(base)));
-	append_identity(s, base, RelationGetDescr(view), old);
+	append_identity(s, view, base, old);
 	return execute(s, view->rd_rel->relowner) > 0 ? old : NULL;
 }
 
