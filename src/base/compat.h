@@ -51,17 +51,25 @@
 #define CPII_CHECK_PERMS_ARGS rangeTable, ereport_on_violation
 #endif
 
+/*
+ * A row lock (FOR SHARE and the like, also of a foreign key's check) asks for
+ * the right to update, but names no column to be updated: no change.
+ */
+#define CPII_REQUIRED(p) \
+	((p)->updatedCols == NULL ? \
+	 ((p)->requiredPerms & ~(AclMode) ACL_UPDATE) : (p)->requiredPerms)
+
 /* walk the permissions that hook is asked about */
 #if PG_VERSION_NUM >= 160000
 #define CPII_FOREACH_PERMISSION(lc, oid, mode) \
 	foreach(lc, permInfos) \
 		if (((oid) = lfirst_node(RTEPermissionInfo, lc)->relid), \
-			((mode) = lfirst_node(RTEPermissionInfo, lc)->requiredPerms) != 0)
+			((mode) = CPII_REQUIRED(lfirst_node(RTEPermissionInfo, lc))) != 0)
 #else
 #define CPII_FOREACH_PERMISSION(lc, oid, mode) \
 	foreach(lc, rangeTable) \
 		if (((oid) = lfirst_node(RangeTblEntry, lc)->relid), \
-			((mode) = lfirst_node(RangeTblEntry, lc)->requiredPerms) != 0 && \
+			((mode) = CPII_REQUIRED(lfirst_node(RangeTblEntry, lc))) != 0 && \
 			lfirst_node(RangeTblEntry, lc)->rtekind == RTE_RELATION)
 #endif
 
