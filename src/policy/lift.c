@@ -523,6 +523,13 @@ door_class(FuncExpr *call)
 	return cpii_expression_class(linitial(call->args));
 }
 
+static bool
+is_sealed_comparison(Oid operator, const CpiiOids *oids)
+{
+	return operator == oids->eq_operator || operator == oids->ne_operator ||
+		operator == oids->eq_text_operator || operator == oids->ne_text_operator;
+}
+
 static Node *
 search_mutator(Node *node, void *arg)
 {
@@ -556,16 +563,14 @@ search_mutator(Node *node, void *arg)
 			FuncExpr   *call = door_call(linitial(any->args), oids);
 			Node	   *array = lsecond(any->args);
 
-			while (IsA(array, RelabelType))
-				array = (Node *) ((RelabelType *) array)->arg;
 			if (call != NULL && door_class(call) != 0 &&
 				is_search_operand(array) && exprType(array) == TEXTARRAYOID)
 				return cpii_make_search_any(copyObject(linitial(call->args)),
 											door_class(call),
 											copyObject(array), any->location);
 		}
-		else if (any->opno == oids->eq_operator && any->useOr)
-			return cpii_prepare_array_search((ScalarArrayOpExpr *) copyObject(node));
+		else if (is_sealed_comparison(any->opno, oids))
+			node = cpii_prepare_array_search((ScalarArrayOpExpr *) copyObject(node));
 	}
 	if (IsA(node, Query))
 		return node;			/* its own visit of lift_walker does it */
@@ -626,7 +631,7 @@ interesting_walker(Node *node, void *arg)
 		 ((FuncExpr *) node)->funcid == oids->acts_as))
 		return true;
 	if (IsA(node, ScalarArrayOpExpr) &&
-		((ScalarArrayOpExpr *) node)->opno == oids->eq_operator)
+		is_sealed_comparison(((ScalarArrayOpExpr *) node)->opno, oids))
 		return true;
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, interesting_walker, arg, 0);
