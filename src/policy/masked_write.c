@@ -218,7 +218,6 @@ write_insert(Relation view, Relation base, HeapTuple new)
 	StringInfoData returning;
 	int		   *returned = palloc(sizeof(int) * viewdesc->natts);
 	int			nreturned = 0;
-	bool		overriding = false;
 
 	initStringInfo(&s->sql);
 	initStringInfo(&params);
@@ -251,8 +250,6 @@ write_insert(Relation view, Relation base, HeapTuple new)
 			}
 			continue;
 		}
-		if (batt->attidentity)
-			overriding = true;
 		appendStringInfo(&s->sql, "%s%s", s->nargs ? ", " : "",
 						 quote_identifier(NameStr(att->attname)));
 		appendStringInfo(&params, "%s$%d", s->nargs ? ", " : "", s->nargs + 1);
@@ -266,8 +263,7 @@ write_insert(Relation view, Relation base, HeapTuple new)
 						 cpii_qualified_name(RelationGetRelid(base)));
 	}
 	else
-		appendStringInfo(&s->sql, ")%s VALUES (%s)",
-						 overriding ? " OVERRIDING USER VALUE" : "", params.data);
+		appendStringInfo(&s->sql, ") VALUES (%s)", params.data);
 	appendStringInfoString(&s->sql, returning.data);
 
 	if (execute(s, view->rd_rel->relowner) == 0)
