@@ -126,6 +126,16 @@ fill_quiet(void)
 	add_quiet(our_function("tail4_of", 2, args));
 }
 
+static Oid
+comparison(const char *name, Oid right)
+{
+	return GetSysCacheOid4(OPERNAMENSP, Anum_pg_operator_oid,
+						   CStringGetDatum(name),
+						   ObjectIdGetDatum(oids.sealed),
+						   ObjectIdGetDatum(right),
+						   ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
+}
+
 const CpiiOids *
 cpii_oids(void)
 {
@@ -162,12 +172,10 @@ cpii_oids(void)
 			oids.show_column = our_function("show_column", 4, args);
 			args[0] = NAMEOID;
 			oids.acts_as = our_function("acts_as", 1, args);
-			oids.eq_operator =
-				GetSysCacheOid4(OPERNAMENSP, Anum_pg_operator_oid,
-								CStringGetDatum("="),
-								ObjectIdGetDatum(oids.sealed),
-								ObjectIdGetDatum(oids.sealed),
-								ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
+			oids.eq_operator = comparison("=", oids.sealed);
+			oids.ne_operator = comparison("<>", oids.sealed);
+			oids.eq_text_operator = comparison("=", TEXTOID);
+			oids.ne_text_operator = comparison("<>", TEXTOID);
 			oids.eq_function = OidIsValid(oids.eq_operator) ?
 				get_opcode(oids.eq_operator) : InvalidOid;
 			fill_quiet();
@@ -334,7 +342,7 @@ search_keys(FunctionCallInfo fcinfo, bool from_text)
 	Datum	   *keys;
 	Datum		cached;
 	int			n;
-	int			out = 0;
+	int			lower = 1;
 
 	deconstruct_array(array, from_text ? TEXTOID : ARR_ELEMTYPE(array), -1,
 					  false, TYPALIGN_INT, &elems, &nulls, &n);
@@ -343,19 +351,21 @@ search_keys(FunctionCallInfo fcinfo, bool from_text)
 	if (cached_key(fcinfo, array, VARSIZE(array), class_id, &cached))
 		return cached;
 
-	keys = palloc(sizeof(Datum) * Max(n, 1));
+	/* nulls stay: "x <> ALL" must be unknown with one */
+	keys = palloc0(sizeof(Datum) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
 		if (nulls[i])
-			continue;			/* "= ANY" ignores them for a match */
-		keys[out++] = from_text ?
+			continue;
+		keys[i] = from_text ?
 			PointerGetDatum(search_key_of_text(DatumGetTextPP(elems[i]), class_id,
 											   PG_GETARG_BOOL(2))) :
 			PointerGetDatum(search_key_of_sealed(DatumGetByteaPP(elems[i]), class_id));
 	}
 	return keep_key(fcinfo, array, VARSIZE(array), class_id,
-					construct_array(keys, out, cpii_sealed_type(), -1, false,
-									TYPALIGN_INT));
+					construct_md_array(keys, nulls, 1, &n, &lower,
+									   cpii_sealed_type(), -1, false,
+									   TYPALIGN_INT));
 }
 
 Datum
@@ -470,19 +480,35 @@ Node *
 cpii_prepare_array_search(ScalarArrayOpExpr *clause)
 {
 	const CpiiOids *o = cpii_oids();
-	Node	   *array;
+	Node	   *value = linitial(clause->args);
+	Node	   *array = lsecond(clause->args);
 	int			class_id;
 
-	if (o == NULL || clause->opno != o->eq_operator)
+	class_id = cpii_expression_class(value);
+	if (o == NULL || class_id == 0)
 		return (Node *) clause;
-	array = strip_relabel(lsecond(clause->args));
-	class_id = cpii_expression_class(linitial(clause->args));
-	if (class_id == 0 || is_search_key(array, o) ||
-		exprType(array) != o->sealed_array)
-		return (Node *) clause;
-	lsecond(clause->args) = make_key_call(o->search_keys_sealed,
-										  o->sealed_array, array, class_id,
-										  false, false);
+	if (clause->opno == o->eq_text_operator || clause->opno == o->ne_text_operator)
+	{
+		if (exprType(array) != TEXTARRAYOID)
+			return (Node *) clause;
+		clause->opno = clause->opno == o->eq_text_operator ?
+			o->eq_operator : o->ne_operator;
+		clause->opfuncid = get_opcode(clause->opno);
+		clause->inputcollid = InvalidOid;
+		linitial(clause->args) = as_sealed(value, o);
+		lsecond(clause->args) = make_key_call(o->search_keys_text,
+											  o->sealed_array, array, class_id,
+											  true, false);
+	}
+	else if (clause->opno == o->eq_operator || clause->opno == o->ne_operator)
+	{
+		array = strip_relabel(array);
+		if (is_search_key(array, o) || exprType(array) != o->sealed_array)
+			return (Node *) clause;
+		lsecond(clause->args) = make_key_call(o->search_keys_sealed,
+											  o->sealed_array, array, class_id,
+											  false, false);
+	}
 	return (Node *) clause;
 }
 
