@@ -14,12 +14,14 @@ CREATE TABLE courier_pii.org_register (
 
 CREATE INDEX org_register_parent ON courier_pii.org_register (parent);
 
--- login_role is the role's OID and is dumped by name
+-- login_role is the role's OID and is dumped by name.  org is a code of
+-- org_register; hire() and transfer() check it.  A foreign key's check would
+-- count as a direct change of that register when a dump is restored.
 CREATE TABLE courier_pii.staff_register (
 	staff_no	text PRIMARY KEY CHECK (staff_no <> ''),
 	display_name text NOT NULL,
 	login_role	regrole UNIQUE,
-	org			text NOT NULL REFERENCES courier_pii.org_register (code),
+	org			text NOT NULL,
 	post		text,
 	status		text NOT NULL DEFAULT 'active'
 				CHECK (status IN ('active', 'suspended', 'departed')),
