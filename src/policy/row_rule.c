@@ -17,12 +17,14 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "parser/parse_oper.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "audit/record.h"
 #include "base/compat.h"
@@ -98,6 +100,45 @@ condition_table(const CpiiCondition *c, Oid relid)
 	return table;
 }
 
+/* a constant must be a value of the column's type, before a view holds it */
+static void
+check_constant(Oid type, const char *text)
+{
+	Oid			input;
+	Oid			ioparam;
+
+	getTypeInputInfo(type, &input, &ioparam);
+	(void) OidInputFunctionCall(input, unconstify(char *, text), ioparam, -1);
+}
+
+/*
+ * Can the two columns of an "in" condition be compared?  Sealed ones only with
+ * their own class: a comparison with text would be a search by real value.
+ */
+static void
+check_comparable(Oid relid, const char *column, Oid table, const char *table_column)
+{
+	Oid			left = column_type(relid, column);
+	Oid			right = column_type(table, table_column);
+	Operator	operator;
+
+	if (cpii_class_of_type(left, -1) != cpii_class_of_type(right, -1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("row rule cannot compare column \"%s\" with column \"%s\"",
+						column, table_column),
+				 errhint("A protected column may only be matched with a column of the same class.")));
+	operator = oper(NULL, list_make1(makeString("=")), left, right, true, -1);
+	if (operator == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("row rule cannot compare column \"%s\" with column \"%s\"",
+						column, table_column),
+				 errdetail("One is of type %s, the other of type %s.",
+						   format_type_be(left), format_type_be(right))));
+	ReleaseSysCache(operator);
+}
+
 static void
 append_value(StringInfo sql, const CpiiValue *value)
 {
@@ -168,6 +209,8 @@ append_test(StringInfo sql, const char *alias, Oid relid, const CpiiTest *test)
 		return;
 	}
 
+	if (test->value.kind == CPII_VALUE_CONST)
+		check_constant(type, test->value.text);
 	appendStringInfo(sql, "%s.%s = ", alias, column);
 	append_value(sql, &test->value);
 	if (test->value.kind == CPII_VALUE_LOGIN && is_text_type(type))
@@ -195,8 +238,7 @@ append_condition(StringInfo sql, Oid relid, Oid owner, const char *text)
 		return;
 	}
 	table = condition_table(&c, relid);
-	(void) column_type(relid, c.column);
-	(void) column_type(table, c.table_column);
+	check_comparable(relid, c.column, table, c.table_column);
 	if (pg_class_aclcheck(table, owner, ACL_SELECT) != ACLCHECK_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
