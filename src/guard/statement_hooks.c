@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "optimizer/planner.h"
 #include "tcop/utility.h"
+#include "utils/inval.h"
 #include "utils/plancache.h"
 
 #include "audit/statement.h"
@@ -107,6 +108,8 @@ cpii_ExecutorStart(QueryDesc *queryDesc, int eflags)
 
 	if (cpii_executor_depth == 0 && cpii_internal_depth == 0 && !IsParallelWorker())
 	{
+		/* what was revoked meanwhile holds within an open transaction, too */
+		AcceptInvalidationMessages();
 		cpii_roster_check();
 		watch_outer_role();
 	}
@@ -294,7 +297,10 @@ cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 	}
 
 	if (cpii_executor_depth == 0)
+	{
+		AcceptInvalidationMessages();
 		cpii_roster_check();
+	}
 	frame.opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
 									 queryDesc->sourceText,
 									 queryDesc->plannedstmt->queryId);

@@ -21,6 +21,7 @@
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
 #include "tcop/utility.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
 #include "utils/rel.h"
@@ -418,6 +419,9 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	if (wants_home_database(pstmt->utilityStmt))
 		cpii_worker_step_aside();
 
+	/* before EXECUTE takes a plan that a change of policy has made stale */
+	if (utility_depth == 0)
+		AcceptInvalidationMessages();
 	InitializeQueryCompletion(&completion);
 	frame.run = pstmt;
 	frame.sealed_copy = false;
