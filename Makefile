@@ -92,8 +92,9 @@ PG_CPPFLAGS = -I$(CURDIR)/src -DCOURIER_PII_VERSION=\"$(EXTVERSION)\"
 PG_CFLAGS = -fvisibility=hidden $(CPII_CFLAGS)
 SHLIB_LINK = -lcrypto
 
-REGRESS = 01_type 02_search 05_masked_view 07_write
-ISOLATION = write_conflict
+REGRESS = 01_type 02_search 03_disclosure 04_protect 05_masked_view \
+	06_row_rule 07_write 08_limit 09_audit_sql 10_people
+ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii
 
 EXTRA_CLEAN = courier_pii--*.sql test/unit/build test/fuzz/build tmp_check output_iso

@@ -16,7 +16,7 @@ INSERT INTO parcel SELECT i, '138' || lpad((i % 100 + 1)::text, 8, '0'), '110101
 CREATE INDEX parcel_phone ON parcel (phone);
 CREATE INDEX parcel_hash ON parcel USING hash (idno);
 CREATE INDEX parcel_tail ON parcel (courier_pii.tail4(phone));
-ANALYZE;
+ANALYZE sender, parcel;
 GRANT SELECT ON ALL TABLES IN SCHEMA regress_search TO regress_courier_pii_blind;
 
 -- literals and parameters
