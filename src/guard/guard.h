@@ -44,6 +44,16 @@ extern void cpii_meter_init(void);
 /* charge the person's windows with what a statement disclosed */
 extern void cpii_meter_charge(int64 disclosed);
 
+/*
+ * A cursor or portal that is read in slices is one statement for its limit,
+ * though each slice has an account of its own.  Called around each run of a
+ * plan, with the account's number; "forget" when a plan starts anew.
+ */
+extern void cpii_meter_enter_slice(const QueryDesc *query, uint64 account);
+extern void cpii_meter_leave_slice(const QueryDesc *query, uint64 account,
+								   int64 disclosed);
+extern void cpii_meter_forget_slices(const QueryDesc *query);
+
 /* ---- access.c ---- */
 extern void cpii_access_init(void);
 /* the next COPY FROM into this (empty) register is a restore */

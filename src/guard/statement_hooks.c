@@ -57,6 +57,7 @@
 
 typedef struct Account
 {
+	uint64		number;			/* of this backend's accounts */
 	CommandTag	tag;
 	CpiiAction	action;
 	const char *source;			/* lives as long as the statement */
@@ -102,6 +103,7 @@ cpii_account_open(CommandTag tag, const char *source, uint64 query_id)
 	}
 	cpii_statement_reset();
 	cpii_statement.open = true;
+	account.number++;
 	account.tag = tag;
 	account.action = CPII_ACT_READ;
 	account.source = source;
@@ -547,6 +549,7 @@ cpii_ExecutorStart(QueryDesc *queryDesc, int eflags)
 		call_ExecutorStart(queryDesc, eflags);
 		return;
 	}
+	cpii_meter_forget_slices(queryDesc);
 
 	/* an account of its own, so that a refused permission is recorded */
 	opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
@@ -598,6 +601,7 @@ typedef struct Frame
 	int			save_planning;
 	int			save_depth;
 	DestReceiver *save_dest;
+	int64		disclosed;		/* before the run */
 } Frame;
 
 static void
@@ -739,9 +743,13 @@ cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 	classify(queryDesc, &frame);
 	frame.save_no_clear = frame.opened ? false : cpii_statement.no_clear;
 	frame.save_writing = frame.opened ? false : cpii_statement.writing;
+	frame.disclosed = cpii_statement.disclosed;
 
 	PG_TRY();
 	{
+		/* a slice that goes on from an earlier statement; nested ones do not */
+		if (!CPII_EXECUTE_ONCE)
+			cpii_meter_enter_slice(queryDesc, account.number);
 		enter_frame(queryDesc, &frame, &watch);
 		call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
 	}
@@ -759,6 +767,9 @@ cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 	PG_END_TRY();
 
 	leave_frame(queryDesc, &frame);
+	if (!CPII_EXECUTE_ONCE)
+		cpii_meter_leave_slice(queryDesc, account.number,
+							   cpii_statement.disclosed - frame.disclosed);
 	if (queryDesc->estate != NULL &&
 		(frame.opened || goes_out(queryDesc->dest, frame.save_depth)))
 		account.rows += queryDesc->estate->es_processed;
