@@ -40,6 +40,7 @@
 #include "base/errcodes.h"
 #include "base/internal.h"
 #include "base/session.h"
+#include "base/settings.h"
 #include "guard/guard.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
@@ -226,6 +227,17 @@ is_bulk(void)
 		account.action == CPII_ACT_DESTROY;
 }
 
+/* the refusal itself, so that auditors find all of them in one place */
+static void
+record_refusal(CpiiAuditEvent *event)
+{
+	event->action = CPII_ACT_DENIED;
+	event->phase = CPII_PHASE_SINGLE;
+	event->disclosed = event->masked = event->rows_returned = 0;
+	event->rows_examined = event->probes = 0;
+	(void) cpii_audit_write_noerror(event, true);
+}
+
 void
 cpii_account_close(void)
 {
@@ -250,7 +262,16 @@ cpii_account_close(void)
 		 */
 		cpii_statement.open = false;
 		cpii_meter_charge(disclosed);
+		if (cpii_statement.limit_hit)
+		{
+			/* the error was caught by the statement's code, or was a warning */
+			event.sqlstate = CPII_ERRCODE_LIMIT_REACHED;
+			if (cpii_enforcement == CPII_ENFORCE_ON)
+				event.outcome = "blocked";
+		}
 		(void) cpii_audit_write(&event, is_bulk());
+		if (cpii_statement.limit_hit && cpii_enforcement == CPII_ENFORCE_ON)
+			record_refusal(&event);
 	}
 	cpii_statement.open = false;
 }
@@ -301,14 +322,7 @@ close_with(int sqlstate)
 	(void) cpii_audit_write_noerror(&event, true);
 	if (event.action != CPII_ACT_DENIED &&
 		(refused || sqlstate == CPII_ERRCODE_LIMIT_REACHED))
-	{
-		/* the refusal itself, so that auditors find all of them in one place */
-		event.action = CPII_ACT_DENIED;
-		event.phase = CPII_PHASE_SINGLE;
-		event.disclosed = event.masked = event.rows_returned = 0;
-		event.rows_examined = event.probes = 0;
-		(void) cpii_audit_write_noerror(&event, true);
-	}
+		record_refusal(&event);
 }
 
 void

@@ -81,7 +81,7 @@ sub road
 	{
 		cmp_ok($disclosed, '>=', $got, "$name: $disclosed recorded");
 		cmp_ok($disclosed, '<=', $limit, "$name: not more recorded than allowed");
-		like($err, qr/PI001: disclosure limit reached/, "$name: PI001");
+		like($err, qr/PI001:? disclosure limit reached/, "$name: PI001");
 		cmp_ok($blocked, '>=', 1, "$name: recorded as blocked");
 		cmp_ok($denied, '>=', 1, "$name: recorded as denied");
 		is($staff, 'C1', "$name: recorded with the person");
@@ -304,6 +304,9 @@ subtest 'narrow and wide limits' => sub {
 	my ($state, $err) = error_as($node, 'clerk', "SELECT recv_phone $from WHERE id <= 150");
 	is($state, '', 'enforcement warn: allowed');
 	like($err, qr/WARNING:  PI001: disclosure limit reached/, 'with a warning');
+	is(audit($node, q{SELECT outcome, sqlstate, disclosed FROM courier_pii.audit_log
+		WHERE login_role = 'clerk' AND phase <> 'BEGIN' ORDER BY seq DESC LIMIT 1}),
+		'ok|PI001|150', 'and recorded as over the limit');
 };
 
 done_testing();
