@@ -79,7 +79,7 @@ sub found_canaries
 		foreach my $form ($canary, scalar reverse($canary), $hex, uc $hex,
 			$base64, @inner)
 		{
-			next if length $form < 4;
+			next if length $form < 8 && $form ne $canary;
 			push @found, $form if index($bytes, $form) >= 0;
 		}
 	}
