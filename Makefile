@@ -59,6 +59,7 @@ OBJS = \
 	src/policy/show.o \
 	src/guard/access.o \
 	src/guard/meter.o \
+	src/guard/outflow.o \
 	src/guard/statement_hooks.o \
 	src/guard/utility_hook.o \
 	src/people/actor.o \

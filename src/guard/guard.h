@@ -29,6 +29,14 @@ extern void cpii_account_action(CpiiAction action);
 /* write the BEGIN record now, before anything may leave (idempotent) */
 extern void cpii_account_begin(bool sync);
 
+/*
+ * Has everything that the open statement took from the door a record, at
+ * least a BEGIN?  Safe in a signal handler.
+ */
+extern bool cpii_account_recorded(void);
+/* write the BEGIN record where no error may be raised; false when it failed */
+extern bool cpii_account_begin_noerror(void);
+
 /* rows handed to the client by parts that the executor hooks do not see */
 extern void cpii_account_rows(int64 rows);
 
@@ -61,6 +69,10 @@ extern void cpii_access_allow_restore(Oid relid);
 
 /* ---- utility_hook.c ---- */
 extern void cpii_utility_init(void);
+
+/* ---- outflow.c ---- */
+extern void cpii_outflow_init(void);
+extern void cpii_outflow_start_backend(void);
 
 /* all of the guard */
 extern void cpii_guard_init(void);

@@ -16,6 +16,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/detoast.h"
 #include "access/parallel.h"
 #include "access/transam.h"
@@ -70,6 +72,12 @@ typedef struct Account
 } Account;
 
 static Account account;
+
+/* an account is open, or closed but its last record is not written yet */
+static volatile sig_atomic_t unsettled = false;
+
+/* a BEGIN record is being written: messages must not ask for another */
+static bool beginning = false;
 static int	exec_depth = 0;
 static Oid	last_outer = InvalidOid;
 
@@ -100,10 +108,13 @@ cpii_account_open(CommandTag tag, const char *source, uint64 query_id)
 	if (!exit_registered)
 	{
 		before_shmem_exit(close_at_exit, (Datum) 0);
+		cpii_outflow_start_backend();
 		exit_registered = true;
 	}
 	cpii_statement_reset();
 	cpii_statement.open = true;
+	unsettled = true;
+	beginning = false;
 	account.number++;
 	account.tag = tag;
 	account.action = CPII_ACT_READ;
@@ -215,7 +226,33 @@ cpii_account_begin(bool sync)
 	fill_event(&event, query, true);
 	event.phase = CPII_PHASE_BEGIN;
 	event.outcome = "begun";
+	beginning = true;
 	cpii_statement.begin_seq = cpii_audit_write(&event, sync);
+	beginning = false;
+}
+
+bool
+cpii_account_recorded(void)
+{
+	return !unsettled || cpii_statement.begin_seq != 0 ||
+		(cpii_statement.disclosed == 0 && cpii_statement.masked == 0);
+}
+
+bool
+cpii_account_begin_noerror(void)
+{
+	CpiiAuditEvent event;
+	char		query[MAX_QUERY_TEXT];
+
+	if (!cpii_statement.open || beginning)
+		return false;
+	fill_event(&event, query, false);
+	event.phase = CPII_PHASE_BEGIN;
+	event.outcome = "begun";
+	beginning = true;
+	cpii_statement.begin_seq = cpii_audit_write_noerror(&event, false);
+	beginning = false;
+	return cpii_statement.begin_seq != 0;
 }
 
 static bool
@@ -269,11 +306,20 @@ cpii_account_close(void)
 			if (cpii_enforcement == CPII_ENFORCE_ON)
 				event.outcome = "blocked";
 		}
-		(void) cpii_audit_write(&event, is_bulk());
+		PG_TRY();
+		{
+			(void) cpii_audit_write(&event, is_bulk());
+		}
+		PG_FINALLY();
+		{
+			unsettled = false;
+		}
+		PG_END_TRY();
 		if (cpii_statement.limit_hit && cpii_enforcement == CPII_ENFORCE_ON)
 			record_refusal(&event);
 	}
 	cpii_statement.open = false;
+	unsettled = false;
 }
 
 static const char *
@@ -312,7 +358,10 @@ close_with(int sqlstate)
 	cpii_statement.open = false;
 	cpii_meter_charge(disclosed);
 	if (!worth_a_record())
+	{
+		unsettled = false;
 		return;
+	}
 	fill_event(&event, query, false);
 	event.outcome = outcome;
 	event.sqlstate = sqlstate;
@@ -320,6 +369,7 @@ close_with(int sqlstate)
 		event.action = CPII_ACT_DENIED;
 	event.phase = event.begin_seq ? CPII_PHASE_END : CPII_PHASE_SINGLE;
 	(void) cpii_audit_write_noerror(&event, true);
+	unsettled = false;
 	if (event.action != CPII_ACT_DENIED &&
 		(refused || sqlstate == CPII_ERRCODE_LIMIT_REACHED))
 		record_refusal(&event);
@@ -591,7 +641,10 @@ cpii_ExecutorStart(QueryDesc *queryDesc, int eflags)
 	else
 		call_ExecutorStart(queryDesc, eflags);
 	if (opened)
+	{
 		cpii_statement.open = false;
+		unsettled = false;
+	}
 }
 
 static void
@@ -858,6 +911,7 @@ cpii_guard_init(void)
 	cpii_meter_init();
 	cpii_access_init();
 	cpii_utility_init();
+	cpii_outflow_init();
 	cpii_begin_record = begin_record;
 
 	prev_planner = planner_hook;
