@@ -43,6 +43,7 @@ OBJS = \
 	src/audit/ingest.o \
 	src/audit/record.o \
 	src/audit/redact.o \
+	src/audit/segment.o \
 	src/audit/spool.o \
 	src/audit/statement.o \
 	src/audit/verify.o \
@@ -58,10 +59,12 @@ OBJS = \
 	src/policy/row_rule.o \
 	src/policy/show.o \
 	src/guard/access.o \
+	src/guard/account.o \
 	src/guard/meter.o \
 	src/guard/outflow.o \
 	src/guard/statement_hooks.o \
 	src/guard/utility_hook.o \
+	src/guard/watch.o \
 	src/people/actor.o \
 	src/people/login_hook.o \
 	src/people/register.o \
@@ -81,10 +84,18 @@ SCHEMA_PARTS = \
 	schema/90_config_dump.sql \
 	schema/95_comments.sql
 
+REGRESS = \
+	31_cut_key \
+	99_privileges
+
 DATA_built = courier_pii--$(EXTVERSION).sql
 PG_CPPFLAGS = -I$(CURDIR)/src -DCOURIER_PII_VERSION=\"$(EXTVERSION)\"
 PG_CFLAGS = -fvisibility=hidden $(CPII_CFLAGS)
 SHLIB_LINK = -lcrypto
+
+REGRESS = 01_type 02_search 05_masked_view 07_write
+ISOLATION = write_conflict
+REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii
 
 EXTRA_CLEAN = courier_pii--*.sql test/unit/build test/fuzz/build tmp_check output_iso
 

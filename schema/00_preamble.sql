@@ -7,12 +7,15 @@
 
 SET LOCAL search_path = pg_catalog, pg_temp;
 
+CREATE SCHEMA courier_pii;
+GRANT USAGE ON SCHEMA courier_pii TO PUBLIC;
+
 -- refuse at once, with a clear message, what can only fail later
-CREATE FUNCTION pg_catalog.courier_pii_check_install() RETURNS void
+CREATE FUNCTION courier_pii.check_install() RETURNS void
     AS 'MODULE_PATHNAME', 'cpii_check_install'
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE;
-SELECT pg_catalog.courier_pii_check_install();
-DROP FUNCTION pg_catalog.courier_pii_check_install();
+SELECT courier_pii.check_install();
+DROP FUNCTION courier_pii.check_install();
 
 DO $$
 DECLARE
@@ -26,6 +29,3 @@ BEGIN
     END LOOP;
 END
 $$;
-
-CREATE SCHEMA courier_pii;
-GRANT USAGE ON SCHEMA courier_pii TO PUBLIC;

@@ -30,15 +30,15 @@ fi
 # shellcheck disable=SC2086
 statements=$(perl tools/split_sql.pl $parts) || exit 1
 
-# lines of "$statements" whose statement matches an extended pattern
-having() { printf '%s\n' "$statements" | grep -i -E "^[^	]*	$1" | cut -c 1-160; }
+# lines of "$statements" whose statement matches an extended pattern, whole
+having() { printf '%s\n' "$statements" | grep -i -E "^[^	]*	$1"; }
 
 result 'no CREATE OR REPLACE' "$(having '(.*[^a-z_])?CREATE OR REPLACE[^a-z_]')"
 result 'no IF NOT EXISTS' "$(having \
 	'(.*[^a-z_])?(TABLE|SCHEMA|INDEX|SEQUENCE|EXTENSION|COLUMN|VIEW|TYPE|VALUE|ROLE|USER|TRIGGER|FUNCTION) IF NOT EXISTS[^a-z_]')"
 result 'roles are made in guarded DO blocks only' "$(
 	having '(.*[^a-z_])?CREATE (ROLE|USER|GROUP)[^a-z_]' |
-	grep -v -i -E '	DO [^	]*(pg_roles|pg_authid|to_regrole|duplicate_object)'
+	grep -v -i -E '	DO [^	]*(pg_roles|pg_authid|to_regrole|duplicate_object)' | cut -c 1-160
 	printf '%s\n' "$statements" | grep -i -E '	CREATE (ROLE|USER|GROUP) ' | cut -c 1-160)"
 result 'nothing that an extension script must not do' "$(having \
 	'(ALTER SYSTEM|SECURITY LABEL|CREATE POLICY|BEGIN|COMMIT|ROLLBACK|SET (SESSION )?ROLE)( |$)')"
@@ -87,7 +87,8 @@ open=$(printf '%s\n' "$statements" | awk -F '\t' -v names="$names" '
 	upper ~ /^REVOKE .* ON (FUNCTION|PROCEDURE|ROUTINE) .* FROM .*PUBLIC/ {
 		sub(/ [Ff][Rr][Oo][Mm] .*/, "", text); each(text, 0); next
 	}
-	upper ~ /^GRANT .* ON (FUNCTION|PROCEDURE|ROUTINE) .* TO .*PUBLIC/ { each(text, 1) }
+	upper ~ /^GRANT .* ON (FUNCTION|PROCEDURE|ROUTINE) .* TO .*PUBLIC/ { each(text, 1); next }
+	upper ~ /^DROP (FUNCTION|PROCEDURE|ROUTINE) / { each(text, 0) }
 	END { for (name in free) if (free[name]) print name }' | LC_ALL=C sort)
 listed=
 [ ! -f "$public" ] || listed=$(sed -e 's/#.*//' -e 's/[ 	]//g' -e '/^$/d' "$public" | LC_ALL=C sort -u)

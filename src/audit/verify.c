@@ -395,13 +395,14 @@ check_tail(Verifier *v)
 			return;
 		}
 		PushActiveSnapshot(GetLatestSnapshot());
-		ok = read_tail(&state, &problem);
 		cpii_ingest_progress(cpii_spool_node(), &progress);
-		PopActiveSnapshot();
-		if (ok && state.ingested_seq > progress.seq && progress.found)
+		if (progress.found && state.ingested_seq > progress.seq)
 			ok = tail_problem(&problem, cpii_spool_node(),
 							  (int64) progress.segment, (int64) progress.seq + 1,
 							  "missing: the progress row was set back");
+		else
+			ok = read_tail(&state, &problem);
+		PopActiveSnapshot();
 		if (ok)
 			return;
 		/* the worker may have moved on and removed a segment meanwhile */

@@ -419,6 +419,9 @@ cpii_worker_main(Datum arg)
 	MemoryContextSwitchTo(context);
 	before_shmem_exit(forget_worker, (Datum) 0);
 	cpii_spool_set_worker(MyProcPid, MyLatch);
+
+	/* the first look at the table may move the spool on, see ingest.c */
+	ingest(context);
 	note_start(context);
 
 	for (;;)
@@ -434,6 +437,16 @@ cpii_worker_main(Datum arg)
 		MemoryContextSwitchTo(context);
 		nap(CYCLE_MS);
 	}
+}
+
+void
+cpii_worker_step_aside(void)
+{
+	CpiiSpoolState state;
+
+	cpii_spool_state(&state);
+	if (state.worker_pid != 0)
+		(void) kill(state.worker_pid, SIGTERM);
 }
 
 void

@@ -19,6 +19,12 @@
 typedef void (*CpiiWorkerTask) (void);
 extern void cpii_worker_register_task(CpiiWorkerTask task, int interval_ms);
 
+/*
+ * Have the worker leave its database for a moment (it is started again after
+ * a second), so that the database can be dropped, renamed or copied.
+ */
+extern void cpii_worker_step_aside(void);
+
 extern void cpii_worker_init(void);
 
 #endif							/* CPII_AUDIT_WORKER_H */

@@ -14,6 +14,11 @@
 #error "courier_pii needs PostgreSQL 15 or later"
 #endif
 
+/* the macros of variable-length values moved out of postgres.h in 16 */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /*
  * Symbols that the server must find by name; the rest of the library is
  * hidden.  15 leaves PGDLLEXPORT empty, and its PG_FUNCTION_INFO_V1 and
@@ -48,17 +53,25 @@
 #define CPII_CHECK_PERMS_ARGS rangeTable, ereport_on_violation
 #endif
 
+/*
+ * A row lock (FOR SHARE and the like, also of a foreign key's check) asks for
+ * the right to update, but names no column to be updated: no change.
+ */
+#define CPII_REQUIRED(p) \
+	((p)->updatedCols == NULL ? \
+	 ((p)->requiredPerms & ~(AclMode) ACL_UPDATE) : (p)->requiredPerms)
+
 /* walk the permissions that hook is asked about */
 #if PG_VERSION_NUM >= 160000
 #define CPII_FOREACH_PERMISSION(lc, oid, mode) \
 	foreach(lc, permInfos) \
 		if (((oid) = lfirst_node(RTEPermissionInfo, lc)->relid), \
-			((mode) = lfirst_node(RTEPermissionInfo, lc)->requiredPerms) != 0)
+			((mode) = CPII_REQUIRED(lfirst_node(RTEPermissionInfo, lc))) != 0)
 #else
 #define CPII_FOREACH_PERMISSION(lc, oid, mode) \
 	foreach(lc, rangeTable) \
 		if (((oid) = lfirst_node(RangeTblEntry, lc)->relid), \
-			((mode) = lfirst_node(RangeTblEntry, lc)->requiredPerms) != 0 && \
+			((mode) = CPII_REQUIRED(lfirst_node(RangeTblEntry, lc))) != 0 && \
 			lfirst_node(RangeTblEntry, lc)->rtekind == RTE_RELATION)
 #endif
 
@@ -90,6 +103,13 @@
 	} while (0)
 #else
 #define CPII_FORGET_VIEW(query, rte) ((rte)->relid = InvalidOid)
+#endif
+
+/* autovacuum's processes were asked for by another name before 17 */
+#if PG_VERSION_NUM >= 170000
+#define CPII_IS_AUTOVACUUM() (AmAutoVacuumWorkerProcess() || AmAutoVacuumLauncherProcess())
+#else
+#define CPII_IS_AUTOVACUUM() (IsAutoVacuumWorkerProcess() || IsAutoVacuumLauncherProcess())
 #endif
 
 /* the authenticated identity moved in 16 */

@@ -23,6 +23,7 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -30,6 +31,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/typcache.h"
 
 #include "audit/statement.h"
 #include "base/compat.h"
@@ -124,6 +126,41 @@ cpii_ExecutorCheckPerms(CPII_CHECK_PERMS_PARAMS)
 }
 
 /*
+ * Could a value of this type hold a sealed value without a class: the type
+ * itself, or a domain, array or row type made of it?
+ */
+static bool
+holds_classless(Oid type, int32 typmod)
+{
+	Oid			sealed = cpii_sealed_type();
+	Oid			element;
+
+	check_stack_depth();
+	if (type != sealed && type < FirstNormalObjectId)
+		return false;
+	type = getBaseTypeAndTypmod(type, &typmod);
+	if (type == sealed)
+		return typmod <= 0;
+	element = get_element_type(type);
+	if (OidIsValid(element))
+		return holds_classless(element, typmod);
+	if (get_typtype(type) == TYPTYPE_COMPOSITE)
+	{
+		TupleDesc	desc = lookup_rowtype_tupdesc_copy(type, -1);
+
+		for (int i = 0; i < desc->natts; i++)
+		{
+			Form_pg_attribute att = TupleDescAttr(desc, i);
+
+			if (!att->attisdropped &&
+				holds_classless(att->atttypid, att->atttypmod))
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
  * Columns that have just been made (attnum 0: all of a new relation) are not
  * visible yet: read them with a snapshot that sees our own changes.
  */
@@ -134,10 +171,9 @@ refuse_classless_columns(Oid relid, int attnum)
 	SysScanDesc scan;
 	ScanKeyData keys[2];
 	HeapTuple	tup;
-	Oid			sealed = cpii_sealed_type();
 	int			nkeys = 1;
 
-	if (!OidIsValid(sealed))
+	if (!OidIsValid(cpii_sealed_type()))
 		return;
 	ScanKeyInit(&keys[0], Anum_pg_attribute_attrelid, BTEqualStrategyNumber,
 				F_OIDEQ, ObjectIdGetDatum(relid));
@@ -151,8 +187,8 @@ refuse_classless_columns(Oid relid, int attnum)
 	{
 		Form_pg_attribute att = (Form_pg_attribute) GETSTRUCT(tup);
 
-		if (att->attnum > 0 && !att->attisdropped && att->atttypid == sealed &&
-			att->atttypmod <= 0)
+		if (att->attnum > 0 && !att->attisdropped &&
+			holds_classless(att->atttypid, att->atttypmod))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 					 errmsg("column \"%s\" has type sealed without a data class",
@@ -163,7 +199,10 @@ refuse_classless_columns(Oid relid, int attnum)
 	table_close(rel, AccessShareLock);
 }
 
-/* tables hold values; views, indexes and composite types are only shapes */
+/*
+ * Tables hold values, and row types can be their columns; views and indexes
+ * are only shapes.
+ */
 static bool
 stores_rows(Oid relid)
 {
@@ -183,7 +222,8 @@ stores_rows(Oid relid)
 		char		kind = ((Form_pg_class) GETSTRUCT(tup))->relkind;
 
 		result = kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE ||
-			kind == RELKIND_MATVIEW || kind == RELKIND_FOREIGN_TABLE;
+			kind == RELKIND_MATVIEW || kind == RELKIND_FOREIGN_TABLE ||
+			kind == RELKIND_COMPOSITE_TYPE;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);

@@ -14,7 +14,7 @@
 
 #include "audit/record.h"
 
-/* ---- the account around a statement (statement_hooks.c) ---- */
+/* ---- the account around a statement (account.c) ---- */
 
 /*
  * Open the account of a top-level statement.  False when one is open already
@@ -25,6 +25,15 @@ extern bool cpii_account_open(CommandTag tag, const char *source, uint64 query_i
 
 /* the action that the record will carry, unless the statement turns out milder */
 extern void cpii_account_action(CpiiAction action);
+
+/* the same from a nested statement: never milder than what is known */
+extern void cpii_account_widen(CpiiAction action);
+
+/* a receiver sees the rows before the client does */
+extern void cpii_account_watched(void);
+
+/* look up who acts and what is touched, while the catalog can be read */
+extern void cpii_account_prepare(void);
 
 /* write the BEGIN record now, before anything may leave (idempotent) */
 extern void cpii_account_begin(bool sync);
@@ -40,12 +49,40 @@ extern bool cpii_account_begin_noerror(void);
 /* rows handed to the client by parts that the executor hooks do not see */
 extern void cpii_account_rows(int64 rows);
 
+/* forget an account in which nothing was read */
+extern void cpii_account_drop(void);
+
+/* the open account's number in this backend */
+extern uint64 cpii_account_number(void);
+
 /* close after success, or in a PG_CATCH block */
 extern void cpii_account_close(void);
 extern void cpii_account_close_error(void);
 
 /* protected relations of a plan are put into the account; any found? */
 extern bool cpii_account_touch_plan(PlannedStmt *plan);
+
+extern void cpii_account_init(void);
+
+/* ---- watch.c ---- */
+
+typedef struct CpiiWatchReceiver
+{
+	DestReceiver pub;
+	DestReceiver *inner;
+	int64		sent_estimate;	/* bytes that may be in the send buffer */
+} CpiiWatchReceiver;
+
+/* put a watching receiver before another; memory belongs to the caller */
+extern DestReceiver *cpii_watch(CpiiWatchReceiver *watch, DestReceiver *inner);
+
+/* does the plan call nothing but built-in functions and ours? */
+extern bool cpii_plan_is_quiet(PlannedStmt *plan);
+
+/* ---- statement_hooks.c ---- */
+
+/* executor runs below us, the extension's own not counted */
+extern int	cpii_executor_depth;
 
 /* ---- meter.c ---- */
 extern void cpii_meter_init(void);

@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "commands/defrem.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -25,9 +26,11 @@
 #include "utils/rel.h"
 
 #include "audit/statement.h"
+#include "audit/worker.h"
 #include "base/compat.h"
 #include "base/internal.h"
 #include "base/session.h"
+#include "base/settings.h"
 #include "guard/guard.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
@@ -218,6 +221,39 @@ inspect_structure(Node *stmt)
 	return action;
 }
 
+/* a masked view's definition follows from the policy: nobody edits it */
+static void
+refuse_view_change(Node *stmt)
+{
+	Oid			relid = InvalidOid;
+
+	if (cpii_internal_depth > 0 || creating_extension)
+		return;
+	if (IsA(stmt, ViewStmt))
+		relid = range_var_oid(((ViewStmt *) stmt)->view);
+	else if (IsA(stmt, RuleStmt))
+		relid = range_var_oid(((RuleStmt *) stmt)->relation);
+	else if (IsA(stmt, AlterTableStmt))
+	{
+		ListCell   *lc;
+
+		foreach(lc, ((AlterTableStmt *) stmt)->cmds)
+		{
+			AlterTableType type = lfirst_node(AlterTableCmd, lc)->subtype;
+
+			if (type == AT_SetRelOptions || type == AT_ResetRelOptions ||
+				type == AT_ReplaceRelOptions)
+				relid = range_var_oid(((AlterTableStmt *) stmt)->relation);
+		}
+	}
+	if (OidIsValid(relid) && get_rel_relkind(relid) == RELKIND_VIEW &&
+		OidIsValid(cpii_masked_view_base(relid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("masked view \"%s\" cannot be redefined", get_rel_name(relid)),
+				 errhint("Change row rules with courier_pii.set_row_rule, or drop the view and create it again.")));
+}
+
 static bool
 changes_memberships(Node *stmt)
 {
@@ -231,6 +267,31 @@ changes_memberships(Node *stmt)
 		default:
 			return false;
 	}
+}
+
+/* DROP, RENAME and copy of the home database wait for its other sessions */
+static bool
+wants_home_database(Node *stmt)
+{
+	const char *name = NULL;
+	ListCell   *lc;
+
+	if (IsA(stmt, DropdbStmt))
+		name = ((DropdbStmt *) stmt)->dbname;
+	else if (IsA(stmt, RenameStmt) &&
+			 ((RenameStmt *) stmt)->renameType == OBJECT_DATABASE)
+		name = ((RenameStmt *) stmt)->subname;
+	else if (IsA(stmt, CreatedbStmt))
+	{
+		foreach(lc, ((CreatedbStmt *) stmt)->options)
+		{
+			DefElem    *option = lfirst_node(DefElem, lc);
+
+			if (strcmp(option->defname, "template") == 0 && option->arg)
+				name = defGetString(option);
+		}
+	}
+	return name != NULL && strcmp(name, cpii_database) == 0;
 }
 
 /* what one utility statement needs around its run */
@@ -292,12 +353,16 @@ enter_statement(Node *stmt, Frame *frame)
 			cpii_account_action(CPII_ACT_COPY);
 			cpii_statement.no_clear = true;
 			break;
+		case T_ViewStmt:
+			refuse_view_change(stmt);
+			break;
 		case T_AlterTableStmt:
 		case T_TruncateStmt:
 		case T_DropStmt:
 		case T_RenameStmt:
 		case T_RuleStmt:
 		case T_CreateTrigStmt:
+			refuse_view_change(stmt);
 			cpii_account_action(inspect_structure(stmt));
 			cpii_statement.no_clear = true;
 			break;
@@ -349,6 +414,9 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 							queryEnv, dest, qc);
 		return;
 	}
+
+	if (wants_home_database(pstmt->utilityStmt))
+		cpii_worker_step_aside();
 
 	InitializeQueryCompletion(&completion);
 	frame.run = pstmt;

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "audit/record.h"
+#include "base/compat.h"
 #include "base/errcodes.h"
 #include "base/settings.h"
 #include "base/shmem.h"
@@ -354,8 +355,7 @@ cpii_roster_check(void)
 								GetOuterUserId());
 	if (likely(!OidIsValid(denied)))
 		return;
-	if (IsAutoVacuumWorkerProcess() || IsAutoVacuumLauncherProcess() ||
-		is_own_worker())
+	if (CPII_IS_AUTOVACUUM() || is_own_worker())
 		return;
 
 	memset(&event, 0, sizeof(event));

@@ -8,7 +8,8 @@
  * barrier, for rows that a later LIMIT drops, and could not use an index for
  * "view column = literal".  So before planning we
  *
- * 0. fold: decide acts_as('role') for the person, so that the rules of other
+ * 0. mark: the door calls of registered masked views, which alone may claim a
+ *	  column and a row scope; fold: decide acts_as('role') for the person, so that the rules of other
  *	  roles leave no trace in the plan.
  * 1. lift: give the view's subquery an extra output with the sealed column
  *	  (and the row's scope), and put the call of the door where the column was
@@ -26,6 +27,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -40,6 +42,7 @@
 #include "base/compat.h"
 #include "policy/catalog.h"
 #include "policy/lift.h"
+#include "policy/show.h"
 #include "sealed/search.h"
 #include "sealed/seal.h"
 
@@ -135,6 +138,64 @@ fold_mutator(Node *node, void *arg)
 		expr->args = args;
 	}
 	return node;
+}
+
+/* ---- calls that stand in a masked view ---- */
+
+static FuncExpr *door_call(Node *expr, const CpiiOids *oids);
+
+/* the view that a subquery was made of, or InvalidOid */
+static Oid
+view_of(RangeTblEntry *rte)
+{
+	RangeTblEntry *first;
+
+	if (OidIsValid(rte->relid))
+		return rte->relid;
+	if (rte->subquery->rtable == NIL)
+		return InvalidOid;
+	/* early releases of 15 forget it, but its rule still names it as "old" */
+	first = linitial_node(RangeTblEntry, rte->subquery->rtable);
+	return (first->rtekind == RTE_RELATION && first->relkind == RELKIND_VIEW &&
+			strcmp(first->eref->aliasname, "old") == 0) ? first->relid : InvalidOid;
+}
+
+/* mark the door calls of registered masked views (show.h says why) */
+static bool
+mark_walker(Node *node, void *arg)
+{
+	const CpiiOids *oids = arg;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		ListCell   *lc;
+
+		foreach(lc, ((Query *) node)->rtable)
+		{
+			RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+			Oid			base;
+			ListCell   *lc2;
+
+			if (rte->rtekind != RTE_SUBQUERY || rte->subquery == NULL)
+				continue;
+			base = OidIsValid(view_of(rte)) ? cpii_masked_view_base(view_of(rte)) : InvalidOid;
+			if (!OidIsValid(base))
+				continue;
+			foreach(lc2, rte->subquery->targetList)
+			{
+				FuncExpr   *call = door_call((Node *) lfirst_node(TargetEntry, lc2)->expr, oids);
+
+				if (call != NULL && IsA(lsecond(call->args), Const) &&
+					!((Const *) lsecond(call->args))->constisnull &&
+					DatumGetObjectId(((Const *) lsecond(call->args))->constvalue) == base)
+					call->location = CPII_VIEW_MARK;
+			}
+		}
+		return query_tree_walker((Query *) node, mark_walker, arg, 0);
+	}
+	return expression_tree_walker(node, mark_walker, arg);
 }
 
 /* ---- which columns can be lifted ---- */
@@ -442,6 +503,9 @@ any_var_walker(Node *node, void *arg)
 		return true;
 	if (IsA(node, Param) && ((Param *) node)->paramkind != PARAM_EXTERN)
 		return true;
+	/* its element expression holds a placeholder for each element */
+	if (IsA(node, ArrayCoerceExpr))
+		return any_var_walker((Node *) ((ArrayCoerceExpr *) node)->arg, NULL);
 	return expression_tree_walker(node, any_var_walker, NULL);
 }
 
@@ -460,6 +524,13 @@ static int
 door_class(FuncExpr *call)
 {
 	return cpii_expression_class(linitial(call->args));
+}
+
+static bool
+is_sealed_comparison(Oid operator, const CpiiOids *oids)
+{
+	return operator == oids->eq_operator || operator == oids->ne_operator ||
+		operator == oids->eq_text_operator || operator == oids->ne_text_operator;
 }
 
 static Node *
@@ -495,20 +566,119 @@ search_mutator(Node *node, void *arg)
 			FuncExpr   *call = door_call(linitial(any->args), oids);
 			Node	   *array = lsecond(any->args);
 
-			while (IsA(array, RelabelType))
-				array = (Node *) ((RelabelType *) array)->arg;
 			if (call != NULL && door_class(call) != 0 &&
 				is_search_operand(array) && exprType(array) == TEXTARRAYOID)
 				return cpii_make_search_any(copyObject(linitial(call->args)),
 											door_class(call),
 											copyObject(array), any->location);
 		}
-		else if (any->opno == oids->eq_operator && any->useOr)
-			return cpii_prepare_array_search((ScalarArrayOpExpr *) copyObject(node));
+		else if (is_sealed_comparison(any->opno, oids))
+			node = cpii_prepare_array_search((ScalarArrayOpExpr *) copyObject(node));
 	}
 	if (IsA(node, Query))
 		return node;			/* its own visit of lift_walker does it */
 	return expression_tree_mutator(node, search_mutator, arg);
+}
+
+/* ---- WITH queries ---- */
+
+typedef struct InlineContext
+{
+	CommonTableExpr *cte;
+	int			levelsup;
+} InlineContext;
+
+/* put the WITH query where it is referred to */
+static bool
+inline_walker(Node *node, void *arg)
+{
+	InlineContext *context = arg;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		context->levelsup++;
+		(void) query_tree_walker((Query *) node, inline_walker, arg,
+								 QTW_EXAMINE_RTES_AFTER);
+		context->levelsup--;
+		return false;
+	}
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *rte = (RangeTblEntry *) node;
+
+		if (rte->rtekind == RTE_CTE &&
+			rte->ctelevelsup == context->levelsup &&
+			strcmp(rte->ctename, context->cte->ctename) == 0)
+		{
+			rte->subquery = copyObject((Query *) context->cte->ctequery);
+			if (context->levelsup > 0)
+				IncrementVarSublevelsUp((Node *) rte->subquery,
+										context->levelsup, 1);
+			rte->rtekind = RTE_SUBQUERY;
+			rte->security_barrier = false;
+			rte->ctename = NULL;
+			rte->ctelevelsup = 0;
+			rte->self_reference = false;
+			rte->coltypes = NIL;
+			rte->coltypmods = NIL;
+			rte->colcollations = NIL;
+			context->cte->cterefcount--;
+		}
+		return false;
+	}
+	return expression_tree_walker(node, inline_walker, arg);
+}
+
+static bool
+changes_or_locks_walker(Node *node, void *arg)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		Query	   *query = (Query *) node;
+
+		if (query->commandType != CMD_SELECT || query->rowMarks != NIL)
+			return true;
+		return query_tree_walker(query, changes_or_locks_walker, arg, 0);
+	}
+	return expression_tree_walker(node, changes_or_locks_walker, arg);
+}
+
+/*
+ * The planner folds a WITH query that is used once into the query around it.
+ * We do it before, under its rules, so that a search reaches the view inside.
+ */
+static bool
+inline_ctes_walker(Node *node, void *arg)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		Query	   *query = (Query *) node;
+		ListCell   *lc;
+
+		foreach(lc, query->cteList)
+		{
+			CommonTableExpr *cte = lfirst_node(CommonTableExpr, lc);
+			InlineContext context;
+
+			if (query->commandType != CMD_SELECT || cte->cterecursive ||
+				cte->cterefcount != 1 ||
+				cte->ctematerialized == CTEMaterializeAlways ||
+				changes_or_locks_walker(cte->ctequery, NULL) ||
+				contain_volatile_functions(cte->ctequery))
+				continue;
+			context.cte = cte;
+			context.levelsup = -1;
+			(void) inline_walker((Node *) query, &context);
+		}
+		return query_tree_walker(query, inline_ctes_walker, arg, 0);
+	}
+	return expression_tree_walker(node, inline_ctes_walker, arg);
 }
 
 /* ---- the walk ---- */
@@ -565,7 +735,7 @@ interesting_walker(Node *node, void *arg)
 		 ((FuncExpr *) node)->funcid == oids->acts_as))
 		return true;
 	if (IsA(node, ScalarArrayOpExpr) &&
-		((ScalarArrayOpExpr *) node)->opno == oids->eq_operator)
+		is_sealed_comparison(((ScalarArrayOpExpr *) node)->opno, oids))
 		return true;
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, interesting_walker, arg, 0);
@@ -585,8 +755,10 @@ cpii_lift_query(Query *query)
 	if (fold.oids == NULL ||
 		!query_tree_walker(query, interesting_walker, (void *) fold.oids, 0))
 		return false;
+	(void) mark_walker((Node *) query, (void *) fold.oids);
 	folded = query_tree_mutator(query, fold_mutator, &fold, 0);
 	memcpy(query, folded, sizeof(Query));
+	(void) inline_ctes_walker((Node *) query, NULL);
 	(void) lift_walker((Node *) query, (void *) fold.oids);
 	return fold.folded;
 }

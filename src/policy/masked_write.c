@@ -7,7 +7,7 @@
  * written when NEW differs from OLD; a mask that comes back unchanged leaves
  * the stored value alone, and any other text that looks masked is refused by
  * the sealed type (PI007).  Rows are found by the primary key or another
- * unique key of native columns.  The base table is changed with the rights of
+ * unique key of native columns that the view does not cut.  The base table is changed with the rights of
  * the view's owner, as for any view.
  *
  *-------------------------------------------------------------------------
@@ -17,12 +17,15 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
@@ -124,8 +127,25 @@ execute(Statement *s, Oid owner)
 	return SPI_processed;
 }
 
+/* does the view show this column as it is, neither protected nor cut? */
+static bool
+shown_as_it_is(Relation view, const char *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, get_view_query(view)->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+
+		if (!entry->resjunk && entry->resname != NULL &&
+			strcmp(entry->resname, column) == 0)
+			return IsA(entry->expr, Var);
+	}
+	return false;
+}
+
 int
-cpii_row_identity(Relation rel, AttrNumber *attnums)
+cpii_row_identity(Relation view, Relation rel, AttrNumber *attnums)
 {
 	List	   *indexes = RelationGetIndexList(rel);
 	ListCell   *lc;
@@ -151,7 +171,8 @@ cpii_row_identity(Relation rel, AttrNumber *attnums)
 			}
 			att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
 			usable = att->attnotnull &&
-				cpii_class_of_type(att->atttypid, att->atttypmod) == 0;
+				cpii_class_of_type(att->atttypid, att->atttypmod) == 0 &&
+				shown_as_it_is(view, NameStr(att->attname));
 		}
 		if (usable && (best == 0 || form->indisprimary))
 		{
@@ -172,17 +193,18 @@ cpii_row_identity(Relation rel, AttrNumber *attnums)
 
 /* " WHERE key = $n AND ..." from the old row */
 static void
-append_identity(Statement *s, Relation base, TupleDesc viewdesc, HeapTuple old)
+append_identity(Statement *s, Relation view, Relation base, HeapTuple old)
 {
+	TupleDesc	viewdesc = RelationGetDescr(view);
 	AttrNumber	attnums[INDEX_MAX_KEYS];
-	int			n = cpii_row_identity(base, attnums);
+	int			n = cpii_row_identity(view, base, attnums);
 
 	if (n == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot find the row to change behind masked view of \"%s\"",
 						RelationGetRelationName(base)),
-				 errdetail("The table has no primary key or other unique key of unprotected, not null columns."),
+				 errdetail("The table has no primary key or other unique key of not null columns that the view shows as they are."),
 				 errhint("Add a primary key to the table.")));
 	for (int i = 0; i < n; i++)
 	{
@@ -208,6 +230,64 @@ same(Form_pg_attribute att, Datum a, bool anull, Datum b, bool bnull)
 	return datum_image_eq(a, b, att->attbyval, att->attlen);
 }
 
+/*
+ * Columns that the view shows as they are stored, marked by their position:
+ * these alone can be handed back from the table or compared with it.
+ */
+static bool *
+plain_columns(Relation view, Oid base)
+{
+	Query	   *query = get_view_query(view);
+	bool	   *plain = palloc0(sizeof(bool) * RelationGetDescr(view)->natts);
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+		if (!tle->resjunk && IsA(tle->expr, Var) &&
+			tle->resno <= RelationGetDescr(view)->natts &&
+			rt_fetch(((Var *) tle->expr)->varno, query->rtable)->relid == base)
+			plain[tle->resno - 1] = true;
+	}
+	return plain;
+}
+
+/*
+ * " RETURNING ..." for all plain columns; their attribute numbers go to cols.
+ * The table's triggers, defaults and generated columns may have changed them.
+ */
+static int
+append_returning(Statement *s, TupleDesc viewdesc, const bool *plain, int *cols)
+{
+	int			n = 0;
+
+	for (int i = 0; i < viewdesc->natts; i++)
+	{
+		if (!plain[i])
+			continue;
+		appendStringInfo(&s->sql, "%s%s", n ? ", " : " RETURNING ",
+						 quote_identifier(NameStr(TupleDescAttr(viewdesc, i)->attname)));
+		cols[n++] = i + 1;
+	}
+	return n;
+}
+
+/* the new row with what the table returned */
+static HeapTuple
+with_returned(HeapTuple new, TupleDesc viewdesc, int n, int *cols)
+{
+	Datum	   *values = palloc(sizeof(Datum) * Max(n, 1));
+	bool	   *nulls = palloc(sizeof(bool) * Max(n, 1));
+
+	if (n == 0)
+		return new;
+	for (int i = 0; i < n; i++)
+		values[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+								  i + 1, &nulls[i]);
+	return heap_modify_tuple_by_cols(new, viewdesc, n, cols, values, nulls);
+}
+
 static HeapTuple
 write_insert(Relation view, Relation base, HeapTuple new)
 {
@@ -215,14 +295,11 @@ write_insert(Relation view, Relation base, HeapTuple new)
 	TupleDesc	basedesc = RelationGetDescr(base);
 	Statement  *s = palloc0(sizeof(Statement));
 	StringInfoData params;
-	StringInfoData returning;
-	int		   *returned = palloc(sizeof(int) * viewdesc->natts);
-	int			nreturned = 0;
-	bool		overriding = false;
+	int		   *cols = palloc(sizeof(int) * viewdesc->natts);
+	int			ncols;
 
 	initStringInfo(&s->sql);
 	initStringInfo(&params);
-	initStringInfo(&returning);
 	appendStringInfo(&s->sql, "INSERT INTO %s (", cpii_qualified_name(RelationGetRelid(base)));
 	for (int i = 0; i < viewdesc->natts; i++)
 	{
@@ -241,18 +318,7 @@ write_insert(Relation view, Relation base, HeapTuple new)
 		if (batt->attgenerated ||
 			(isnull && (batt->attidentity ||
 						(batt->atthasdef && (batt->attnotnull || sealed)))))
-		{
-			/* the table fills it in; hand it back to RETURNING */
-			if (!sealed)
-			{
-				appendStringInfo(&returning, "%s%s", nreturned ? ", " : " RETURNING ",
-								 quote_identifier(NameStr(att->attname)));
-				returned[nreturned++] = i;
-			}
-			continue;
-		}
-		if (batt->attidentity)
-			overriding = true;
+			continue;			/* the table fills it in */
 		appendStringInfo(&s->sql, "%s%s", s->nargs ? ", " : "",
 						 quote_identifier(NameStr(att->attname)));
 		appendStringInfo(&params, "%s$%d", s->nargs ? ", " : "", s->nargs + 1);
@@ -266,40 +332,60 @@ write_insert(Relation view, Relation base, HeapTuple new)
 						 cpii_qualified_name(RelationGetRelid(base)));
 	}
 	else
-		appendStringInfo(&s->sql, ")%s VALUES (%s)",
-						 overriding ? " OVERRIDING USER VALUE" : "", params.data);
-	appendStringInfoString(&s->sql, returning.data);
-
+		appendStringInfo(&s->sql, ") VALUES (%s)", params.data);
+	ncols = append_returning(s, viewdesc,
+							 plain_columns(view, RelationGetRelid(base)), cols);
 	if (execute(s, view->rd_rel->relowner) == 0)
 		return NULL;			/* a trigger of the table suppressed the row */
-	if (nreturned > 0)
-	{
-		Datum	   *values = palloc(sizeof(Datum) * nreturned);
-		bool	   *nulls = palloc(sizeof(bool) * nreturned);
-		int		   *cols = palloc(sizeof(int) * nreturned);
+	return with_returned(new, viewdesc, ncols, cols);
+}
 
-		for (int i = 0; i < nreturned; i++)
-		{
-			values[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-									  i + 1, &nulls[i]);
-			cols[i] = returned[i] + 1;
-		}
-		return heap_modify_tuple_by_cols(new, viewdesc, nreturned, cols, values, nulls);
-	}
-	return new;
+/*
+ * No row was changed.  Was it because another session had changed a column
+ * meanwhile that this UPDATE changes too?  On a table, the statement would
+ * have been worked out anew; what we hold was computed from an old row.
+ */
+static void
+report_concurrent_change(Relation view, Relation base, HeapTuple old)
+{
+	Statement  *s = palloc0(sizeof(Statement));
+	TransactionId xmin;
+	bool		isnull;
+
+	initStringInfo(&s->sql);
+	appendStringInfo(&s->sql, "SELECT t.xmin FROM %s AS t", cpii_qualified_name(RelationGetRelid(base)));
+	append_identity(s, view, base, old);
+	if (execute(s, view->rd_rel->relowner) == 0)
+		return;
+	xmin = DatumGetTransactionId(SPI_getbinval(SPI_tuptable->vals[0],
+											   SPI_tuptable->tupdesc, 1, &isnull));
+	/* met twice by one statement: the first change stands, as on a table */
+	if (isnull || !TransactionIdIsCurrentTransactionId(xmin))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update"),
+				 errdetail("A row behind masked view \"%s\" was changed by another session.",
+						   RelationGetRelationName(view)),
+				 errhint("Run the statement again.")));
 }
 
 static HeapTuple
 write_update(Relation view, Relation base, HeapTuple old, HeapTuple new)
 {
 	TupleDesc	viewdesc = RelationGetDescr(view);
+	bool	   *plain = plain_columns(view, RelationGetRelid(base));
+	int		   *cols = palloc(sizeof(int) * viewdesc->natts);
+	int			ncols;
 	Statement  *s = palloc0(sizeof(Statement));
+	StringInfoData unchanged;
 
 	initStringInfo(&s->sql);
-	appendStringInfo(&s->sql, "UPDATE %s SET ", cpii_qualified_name(RelationGetRelid(base)));
+	initStringInfo(&unchanged);
+	appendStringInfo(&s->sql, "UPDATE %s AS t SET ", cpii_qualified_name(RelationGetRelid(base)));
 	for (int i = 0; i < viewdesc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(viewdesc, i);
+		const char *name = quote_identifier(NameStr(att->attname));
 		bool		onull;
 		bool		nnull;
 		Datum		o = heap_getattr(old, i + 1, viewdesc, &onull);
@@ -308,14 +394,26 @@ write_update(Relation view, Relation base, HeapTuple old, HeapTuple new)
 		if (same(att, o, onull, n, nnull) ||
 			get_attnum(RelationGetRelid(base), NameStr(att->attname)) <= 0)
 			continue;
-		appendStringInfo(&s->sql, "%s%s = $%d", s->nargs ? ", " : "",
-						 quote_identifier(NameStr(att->attname)), s->nargs + 1);
+		appendStringInfo(&s->sql, "%s%s = $%d", s->nargs ? ", " : "", name,
+						 s->nargs + 1);
 		(void) add_arg(s, att->atttypid, n, nnull);
+		if (plain[i])
+			appendStringInfo(&unchanged,
+							 " AND pg_catalog.record_image_eq(ROW(t.%s), ROW($%d))",
+							 name, add_arg(s, att->atttypid, o, onull));
 	}
 	if (s->nargs == 0)
 		return new;				/* everything came back as it was shown */
-	append_identity(s, base, viewdesc, old);
-	return execute(s, view->rd_rel->relowner) > 0 ? new : NULL;
+	append_identity(s, view, base, old);
+	appendStringInfoString(&s->sql, unchanged.data);
+	ncols = append_returning(s, viewdesc, plain, cols);
+	if (execute(s, view->rd_rel->relowner) == 0)
+	{
+		if (unchanged.len > 0)
+			report_concurrent_change(view, base, old);
+		return NULL;
+	}
+	return with_returned(new, viewdesc, ncols, cols);
 }
 
 static HeapTuple
@@ -325,7 +423,7 @@ write_delete(Relation view, Relation base, HeapTuple old)
 
 	initStringInfo(&s->sql);
 	appendStringInfo(&s->sql, "DELETE FROM %s", cpii_qualified_name(RelationGetRelid(base)));
-	append_identity(s, base, RelationGetDescr(view), old);
+	append_identity(s, view, base, old);
 	return execute(s, view->rd_rel->relowner) > 0 ? old : NULL;
 }
 

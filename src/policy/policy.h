@@ -31,7 +31,7 @@ extern char *cpii_row_rules_scope(Oid relid, const char *column);
 /* make the masked views of a table again after a rule changed */
 extern void cpii_refresh_masked_views(Oid relid);
 
-/* primary key (or other unique not null key) columns; 0 = none usable */
-extern int	cpii_row_identity(Relation rel, AttrNumber *attnums);
+/* key columns by which a row of the view is found; 0 = no usable key */
+extern int	cpii_row_identity(Relation view, Relation rel, AttrNumber *attnums);
 
 #endif							/* CPII_POLICY_H */

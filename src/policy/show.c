@@ -16,6 +16,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -174,15 +175,29 @@ cpii_show_value(PG_FUNCTION_ARGS)
 							   InvalidAttrNumber, false));
 }
 
+/* does the call stand in a registered masked view? */
+static bool
+called_from_view(FunctionCallInfo fcinfo)
+{
+	Node	   *expr = fcinfo->flinfo ? fcinfo->flinfo->fn_expr : NULL;
+
+	return expr != NULL && IsA(expr, FuncExpr) &&
+		((FuncExpr *) expr)->location == CPII_VIEW_MARK;
+}
+
 /*
  * show_column(sealed, regclass, int2, bool): as masked views call it.  Not
- * strict: a row scope that is unknown is no scope.
+ * strict: a row scope that is unknown is no scope.  Anybody may call it, but
+ * only a masked view's call can say which column and scope it speaks of.
  */
 Datum
 cpii_show_column(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0) || cpii_planning_depth > 0)
 		PG_RETURN_NULL();
+	if (!called_from_view(fcinfo))
+		PG_RETURN_TEXT_P(cpii_show(PG_GETARG_BYTEA_PP(0), InvalidOid,
+								   InvalidAttrNumber, false));
 	PG_RETURN_TEXT_P(cpii_show(PG_GETARG_BYTEA_PP(0),
 							   PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1),
 							   PG_ARGISNULL(2) ? InvalidAttrNumber : PG_GETARG_INT16(2),
@@ -368,7 +383,9 @@ search_probe(int class_id, bool through_view)
 static void
 literal_probe(int class_id)
 {
-	if (cpii_internal_depth > 0 || cpii_statement.writing)
+	/* parameters are bound before their statement runs: its search counts */
+	if (cpii_internal_depth > 0 || !cpii_statement.open ||
+		cpii_statement.writing)
 		return;
 	if (cpii_statement.probes >= LITERALS_WITHOUT_SEARCH &&
 		!cpii_policy_searchable(class_id))

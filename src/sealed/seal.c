@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 
 #include "base/classes.h"
+#include "base/compat.h"
 #include "base/errcodes.h"
 #include "base/internal.h"
 #include "base/secret.h"

@@ -126,6 +126,16 @@ fill_quiet(void)
 	add_quiet(our_function("tail4_of", 2, args));
 }
 
+static Oid
+comparison(const char *name, Oid right)
+{
+	return GetSysCacheOid4(OPERNAMENSP, Anum_pg_operator_oid,
+						   CStringGetDatum(name),
+						   ObjectIdGetDatum(oids.sealed),
+						   ObjectIdGetDatum(right),
+						   ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
+}
+
 const CpiiOids *
 cpii_oids(void)
 {
@@ -162,20 +172,23 @@ cpii_oids(void)
 			oids.show_column = our_function("show_column", 4, args);
 			args[0] = NAMEOID;
 			oids.acts_as = our_function("acts_as", 1, args);
-			oids.eq_operator =
-				GetSysCacheOid4(OPERNAMENSP, Anum_pg_operator_oid,
-								CStringGetDatum("="),
-								ObjectIdGetDatum(oids.sealed),
-								ObjectIdGetDatum(oids.sealed),
-								ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
+			oids.eq_operator = comparison("=", oids.sealed);
+			oids.ne_operator = comparison("<>", oids.sealed);
+			oids.eq_text_operator = comparison("=", TEXTOID);
+			oids.ne_text_operator = comparison("<>", TEXTOID);
 			oids.eq_function = OidIsValid(oids.eq_operator) ?
 				get_opcode(oids.eq_operator) : InvalidOid;
 			fill_quiet();
 		}
 	}
-	/* half-made (CREATE EXTENSION is running): as good as absent */
-	return OidIsValid(oids.show_column) && OidIsValid(oids.acts_as) &&
-		OidIsValid(oids.eq_operator) ? &oids : NULL;
+	if (!OidIsValid(oids.sealed))
+		return NULL;
+	if (OidIsValid(oids.show_column) && OidIsValid(oids.acts_as) &&
+		OidIsValid(oids.eq_operator))
+		return &oids;
+	/* half-made (CREATE EXTENSION is running): look again next time */
+	oids_valid = false;
+	return NULL;
 }
 
 /* ---- search keys ---- */
@@ -329,7 +342,7 @@ search_keys(FunctionCallInfo fcinfo, bool from_text)
 	Datum	   *keys;
 	Datum		cached;
 	int			n;
-	int			out = 0;
+	int			lower = 1;
 
 	deconstruct_array(array, from_text ? TEXTOID : ARR_ELEMTYPE(array), -1,
 					  false, TYPALIGN_INT, &elems, &nulls, &n);
@@ -338,19 +351,21 @@ search_keys(FunctionCallInfo fcinfo, bool from_text)
 	if (cached_key(fcinfo, array, VARSIZE(array), class_id, &cached))
 		return cached;
 
-	keys = palloc(sizeof(Datum) * Max(n, 1));
+	/* nulls stay: "x <> ALL" must be unknown with one */
+	keys = palloc0(sizeof(Datum) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
 		if (nulls[i])
-			continue;			/* "= ANY" ignores them for a match */
-		keys[out++] = from_text ?
+			continue;
+		keys[i] = from_text ?
 			PointerGetDatum(search_key_of_text(DatumGetTextPP(elems[i]), class_id,
 											   PG_GETARG_BOOL(2))) :
 			PointerGetDatum(search_key_of_sealed(DatumGetByteaPP(elems[i]), class_id));
 	}
 	return keep_key(fcinfo, array, VARSIZE(array), class_id,
-					construct_array(keys, out, cpii_sealed_type(), -1, false,
-									TYPALIGN_INT));
+					construct_md_array(keys, nulls, 1, &n, &lower,
+									   cpii_sealed_type(), -1, false,
+									   TYPALIGN_INT));
 }
 
 Datum
@@ -465,19 +480,35 @@ Node *
 cpii_prepare_array_search(ScalarArrayOpExpr *clause)
 {
 	const CpiiOids *o = cpii_oids();
-	Node	   *array;
+	Node	   *value = linitial(clause->args);
+	Node	   *array = lsecond(clause->args);
 	int			class_id;
 
-	if (o == NULL || clause->opno != o->eq_operator)
+	class_id = cpii_expression_class(value);
+	if (o == NULL || class_id == 0)
 		return (Node *) clause;
-	array = strip_relabel(lsecond(clause->args));
-	class_id = cpii_expression_class(linitial(clause->args));
-	if (class_id == 0 || is_search_key(array, o) ||
-		exprType(array) != o->sealed_array)
-		return (Node *) clause;
-	lsecond(clause->args) = make_key_call(o->search_keys_sealed,
-										  o->sealed_array, array, class_id,
-										  false, false);
+	if (clause->opno == o->eq_text_operator || clause->opno == o->ne_text_operator)
+	{
+		if (exprType(array) != TEXTARRAYOID)
+			return (Node *) clause;
+		clause->opno = clause->opno == o->eq_text_operator ?
+			o->eq_operator : o->ne_operator;
+		clause->opfuncid = get_opcode(clause->opno);
+		clause->inputcollid = InvalidOid;
+		linitial(clause->args) = as_sealed(value, o);
+		lsecond(clause->args) = make_key_call(o->search_keys_text,
+											  o->sealed_array, array, class_id,
+											  true, false);
+	}
+	else if (clause->opno == o->eq_operator || clause->opno == o->ne_operator)
+	{
+		array = strip_relabel(array);
+		if (is_search_key(array, o) || exprType(array) != o->sealed_array)
+			return (Node *) clause;
+		lsecond(clause->args) = make_key_call(o->search_keys_sealed,
+											  o->sealed_array, array, class_id,
+											  false, false);
+	}
 	return (Node *) clause;
 }
 
@@ -583,12 +614,26 @@ cpii_tail4(PG_FUNCTION_ARGS)
 							 (uint32) env.tail[2] << 8 | (uint32) env.tail[3]));
 }
 
-/* tail4_of(class, tail): what to compare tail4() with; a probe */
+/* the last input of this call site of tail4_of, and its result */
+typedef struct TailCache
+{
+	int			class_id;
+	Size		inlen;
+	char	   *in;
+	int32		result;
+} TailCache;
+
+/*
+ * tail4_of(class, tail): what to compare tail4() with.  A probe for each
+ * distinct input of a call site, not for each row that a filter looks at.
+ */
 Datum
 cpii_tail4_of(PG_FUNCTION_ARGS)
 {
+	TailCache  *cache = fcinfo->flinfo->fn_extra;
 	int			class_id;
 	text	   *tail;
+	Size		tail_len;
 	size_t		len;
 	char	   *utf8;
 
@@ -597,8 +642,28 @@ cpii_tail4_of(PG_FUNCTION_ARGS)
 	cpii_require_preload();
 	class_id = cpii_class_by_name_or_error(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	tail = PG_GETARG_TEXT_PP(1);
+	tail_len = VARSIZE_ANY_EXHDR(tail);
+	if (cache != NULL && cache->class_id == class_id &&
+		cache->inlen == tail_len &&
+		memcmp(cache->in, VARDATA_ANY(tail), tail_len) == 0)
+		PG_RETURN_INT32(cache->result);
 	if (cpii_search_probe_hook)
 		cpii_search_probe_hook(class_id, false);
-	utf8 = cpii_to_utf8(VARDATA_ANY(tail), VARSIZE_ANY_EXHDR(tail), &len);
-	PG_RETURN_INT32(cpii_seal_tail(class_id, utf8, len));
+	utf8 = cpii_to_utf8(VARDATA_ANY(tail), tail_len, &len);
+	if (cache == NULL)
+		cache = fcinfo->flinfo->fn_extra =
+			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(TailCache));
+	else
+	{
+		cpii_wipe(cache->in, cache->inlen);
+		pfree(cache->in);
+	}
+	/* never a half-filled entry, should the key not be available */
+	cache->class_id = 0;
+	cache->inlen = tail_len;
+	cache->in = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, Max(tail_len, 1));
+	memcpy(cache->in, VARDATA_ANY(tail), tail_len);
+	cache->result = cpii_seal_tail(class_id, utf8, len);
+	cache->class_id = class_id;
+	PG_RETURN_INT32(cache->result);
 }

@@ -22,6 +22,9 @@ typedef struct CpiiOids
 	Oid			sealed_array;
 	Oid			eq_operator;	/* sealed = sealed */
 	Oid			eq_function;
+	Oid			ne_operator;	/* sealed <> sealed */
+	Oid			eq_text_operator;	/* sealed = text */
+	Oid			ne_text_operator;	/* sealed <> text */
 	Oid			search_key_sealed;	/* search_key(sealed, int4) */
 	Oid			search_key_text;	/* search_key(text, int4, bool) */
 	Oid			search_keys_sealed; /* search_keys(sealed[], int4) */
@@ -52,7 +55,10 @@ extern Node *cpii_make_search_any(Node *value, int class_id, Node *texts,
 /* turn a token into a search key for a class (probe counted, permission checked) */
 extern bytea *cpii_search_key_from_token(const CpiiEnvelope *token, int class_id);
 
-/* rewrite a sealed = ANY (array of tokens) clause; returns the clause */
+/*
+ * Rewrite "sealed = ANY (array)" or "<> ALL" and the like, over an array of
+ * tokens or texts, so that it compares with search keys; returns the clause.
+ */
 extern Node *cpii_prepare_array_search(ScalarArrayOpExpr *clause);
 
 #endif							/* CPII_SEARCH_H */
