@@ -61,6 +61,7 @@ OBJS = \
 	src/guard/access.o \
 	src/guard/account.o \
 	src/guard/meter.o \
+	src/guard/outflow.o \
 	src/guard/statement_hooks.o \
 	src/guard/utility_hook.o \
 	src/guard/watch.o \

@@ -25,6 +25,8 @@ typedef struct CpiiStatement
 								 * probes */
 	bool		limit_hit;		/* PI001 was raised (or warned of) */
 	int64		disclosed;
+	int64		carried;		/* clear values that earlier slices of the cursors
+								 * read here gave, each in an account of its own */
 	int64		masked;
 	int64		probes;
 	bool		allowance_known;	/* the two below were asked for */

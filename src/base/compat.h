@@ -35,10 +35,12 @@
 #define CPII_EXECUTOR_RUN_PARAMS \
 	QueryDesc *queryDesc, ScanDirection direction, uint64 count
 #define CPII_EXECUTOR_RUN_ARGS queryDesc, direction, count
+#define CPII_EXECUTE_ONCE false
 #else
 #define CPII_EXECUTOR_RUN_PARAMS \
 	QueryDesc *queryDesc, ScanDirection direction, uint64 count, bool execute_once
 #define CPII_EXECUTOR_RUN_ARGS queryDesc, direction, count, execute_once
+#define CPII_EXECUTE_ONCE execute_once
 #endif
 
 /* the permission hook got the permission infos in 16 */

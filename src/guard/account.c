@@ -11,6 +11,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -23,6 +25,7 @@
 #include "base/errcodes.h"
 #include "base/internal.h"
 #include "base/session.h"
+#include "base/settings.h"
 #include "guard/guard.h"
 #include "policy/catalog.h"
 
@@ -33,6 +36,7 @@
 
 typedef struct Account
 {
+	uint64		number;			/* of this backend's accounts */
 	CommandTag	tag;
 	CpiiAction	action;
 	const char *source;			/* lives as long as the statement */
@@ -43,6 +47,12 @@ typedef struct Account
 } Account;
 
 static Account account;
+
+/* an account is open, or closed but its last record is not written yet */
+static volatile sig_atomic_t unsettled = false;
+
+/* a BEGIN record is being written: messages must not ask for another */
+static bool beginning = false;
 
 static void close_with(int sqlstate);
 
@@ -64,10 +74,14 @@ cpii_account_open(CommandTag tag, const char *source, uint64 query_id)
 	if (!exit_registered)
 	{
 		before_shmem_exit(close_at_exit, (Datum) 0);
+		cpii_outflow_start_backend();
 		exit_registered = true;
 	}
 	cpii_statement_reset();
 	cpii_statement.open = true;
+	unsettled = true;
+	beginning = false;
+	account.number++;
 	account.tag = tag;
 	account.action = CPII_ACT_READ;
 	account.source = source;
@@ -76,6 +90,19 @@ cpii_account_open(CommandTag tag, const char *source, uint64 query_id)
 	account.rows = 0;
 	account.watched = false;
 	return true;
+}
+
+void
+cpii_account_drop(void)
+{
+	cpii_statement.open = false;
+	unsettled = false;
+}
+
+uint64
+cpii_account_number(void)
+{
+	return account.number;
 }
 
 void
@@ -199,7 +226,33 @@ cpii_account_begin(bool sync)
 	fill_event(&event, query, true);
 	event.phase = CPII_PHASE_BEGIN;
 	event.outcome = "begun";
+	beginning = true;
 	cpii_statement.begin_seq = cpii_audit_write(&event, sync);
+	beginning = false;
+}
+
+bool
+cpii_account_recorded(void)
+{
+	return !unsettled || cpii_statement.begin_seq != 0 ||
+		(cpii_statement.disclosed == 0 && cpii_statement.masked == 0);
+}
+
+bool
+cpii_account_begin_noerror(void)
+{
+	CpiiAuditEvent event;
+	char		query[MAX_QUERY_TEXT];
+
+	if (!cpii_statement.open || beginning)
+		return false;
+	fill_event(&event, query, false);
+	event.phase = CPII_PHASE_BEGIN;
+	event.outcome = "begun";
+	beginning = true;
+	cpii_statement.begin_seq = cpii_audit_write_noerror(&event, false);
+	beginning = false;
+	return cpii_statement.begin_seq != 0;
 }
 
 static bool
@@ -209,6 +262,17 @@ is_bulk(void)
 		cpii_statement.disclosed >= BULK_VALUES ||
 		account.action == CPII_ACT_EXPORT || account.action == CPII_ACT_COPY ||
 		account.action == CPII_ACT_DESTROY;
+}
+
+/* the refusal itself, so that auditors find all of them in one place */
+static void
+record_refusal(CpiiAuditEvent *event)
+{
+	event->action = CPII_ACT_DENIED;
+	event->phase = CPII_PHASE_SINGLE;
+	event->disclosed = event->masked = event->rows_returned = 0;
+	event->rows_examined = event->probes = 0;
+	(void) cpii_audit_write_noerror(event, true);
 }
 
 void
@@ -235,9 +299,26 @@ cpii_account_close(void)
 		 */
 		cpii_statement.open = false;
 		cpii_meter_charge(disclosed);
-		(void) cpii_audit_write(&event, is_bulk());
+		if (cpii_statement.limit_hit)
+		{
+			/* the error was caught by the statement's code, or was a warning */
+			event.sqlstate = CPII_ERRCODE_LIMIT_REACHED;
+			if (cpii_enforcement == CPII_ENFORCE_ON)
+				event.outcome = "blocked";
+		}
+		PG_TRY();
+		{
+			(void) cpii_audit_write(&event, is_bulk());
+		}
+		PG_FINALLY();
+		{
+			unsettled = false;
+		}
+		PG_END_TRY();
+		if (cpii_statement.limit_hit && cpii_enforcement == CPII_ENFORCE_ON)
+			record_refusal(&event);
 	}
-	cpii_statement.open = false;
+	cpii_account_drop();
 }
 
 static const char *
@@ -276,7 +357,10 @@ close_with(int sqlstate)
 	cpii_statement.open = false;
 	cpii_meter_charge(disclosed);
 	if (!worth_a_record())
+	{
+		unsettled = false;
 		return;
+	}
 	fill_event(&event, query, false);
 	event.outcome = outcome;
 	event.sqlstate = sqlstate;
@@ -284,16 +368,10 @@ close_with(int sqlstate)
 		event.action = CPII_ACT_DENIED;
 	event.phase = event.begin_seq ? CPII_PHASE_END : CPII_PHASE_SINGLE;
 	(void) cpii_audit_write_noerror(&event, true);
+	unsettled = false;
 	if (event.action != CPII_ACT_DENIED &&
 		(refused || sqlstate == CPII_ERRCODE_LIMIT_REACHED))
-	{
-		/* the refusal itself, so that auditors find all of them in one place */
-		event.action = CPII_ACT_DENIED;
-		event.phase = CPII_PHASE_SINGLE;
-		event.disclosed = event.masked = event.rows_returned = 0;
-		event.rows_examined = event.probes = 0;
-		(void) cpii_audit_write_noerror(&event, true);
-	}
+		record_refusal(&event);
 }
 
 void
@@ -370,6 +448,7 @@ void
 cpii_account_init(void)
 {
 	cpii_begin_record = begin_record;
+	cpii_outflow_init();
 	RegisterXactCallback(xact_callback, NULL);
 	CacheRegisterRelcacheCallback(forget_names, (Datum) 0);
 }

@@ -38,8 +38,22 @@ extern void cpii_account_prepare(void);
 /* write the BEGIN record now, before anything may leave (idempotent) */
 extern void cpii_account_begin(bool sync);
 
+/*
+ * Has everything that the open statement took from the door a record, at
+ * least a BEGIN?  Safe in a signal handler.
+ */
+extern bool cpii_account_recorded(void);
+/* write the BEGIN record where no error may be raised; false when it failed */
+extern bool cpii_account_begin_noerror(void);
+
 /* rows handed to the client by parts that the executor hooks do not see */
 extern void cpii_account_rows(int64 rows);
+
+/* forget an account in which nothing was read */
+extern void cpii_account_drop(void);
+
+/* the open account's number in this backend */
+extern uint64 cpii_account_number(void);
 
 /* close after success, or in a PG_CATCH block */
 extern void cpii_account_close(void);
@@ -75,6 +89,16 @@ extern void cpii_meter_init(void);
 /* charge the person's windows with what a statement disclosed */
 extern void cpii_meter_charge(int64 disclosed);
 
+/*
+ * A cursor or portal that is read in slices is one statement for its limit,
+ * though each slice has an account of its own.  Called around each run of a
+ * plan, with the account's number; "forget" when a plan starts anew.
+ */
+extern void cpii_meter_enter_slice(const QueryDesc *query, uint64 account);
+extern void cpii_meter_leave_slice(const QueryDesc *query, uint64 account,
+								   int64 disclosed);
+extern void cpii_meter_forget_slices(const QueryDesc *query);
+
 /* ---- access.c ---- */
 extern void cpii_access_init(void);
 /* the next COPY FROM into this (empty) register is a restore */
@@ -82,6 +106,10 @@ extern void cpii_access_allow_restore(Oid relid);
 
 /* ---- utility_hook.c ---- */
 extern void cpii_utility_init(void);
+
+/* ---- outflow.c ---- */
+extern void cpii_outflow_init(void);
+extern void cpii_outflow_start_backend(void);
 
 /* all of the guard */
 extern void cpii_guard_init(void);

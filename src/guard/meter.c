@@ -9,9 +9,16 @@
  * to the hour and day when the statement ends, so statements that run side by
  * side may together pass a window by one statement each.
  *
+ * What a cursor gave in earlier slices is remembered until the transaction
+ * ends, so that many small slices give no more than one large one.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
 
 #include "audit/statement.h"
 #include "base/session.h"
@@ -19,6 +26,17 @@
 #include "guard/guard.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
+
+/* one plan that has given clear values in this transaction */
+typedef struct Slices
+{
+	const QueryDesc *query;		/* hash key; never followed */
+	uint64		account;		/* the account that runs it now */
+	int64		settled;		/* given in earlier accounts */
+	int64		current;		/* given in this account */
+} Slices;
+
+static HTAB *slices = NULL;
 
 static int64
 smaller(int64 allowance, int64 limit, int64 used)
@@ -40,7 +58,7 @@ fill_allowance(CpiiStatement *statement)
 	int64		allowance = -1;
 
 	cpii_roster_window_used(cpii_session_actor()->login, &hour, &day);
-	allowance = smaller(allowance, limits.per_statement, 0);
+	allowance = smaller(allowance, limits.per_statement, statement->carried);
 	allowance = smaller(allowance, limits.per_hour, hour);
 	allowance = smaller(allowance, limits.per_day, day);
 	statement->allowance = allowance;
@@ -57,7 +75,70 @@ cpii_meter_charge(int64 disclosed)
 }
 
 void
+cpii_meter_enter_slice(const QueryDesc *query, uint64 account)
+{
+	Slices	   *entry;
+
+	if (slices == NULL)
+		return;
+	entry = hash_search(slices, &query, HASH_FIND, NULL);
+	if (entry == NULL || entry->account == account)
+		return;
+	entry->settled += entry->current;
+	entry->current = 0;
+	entry->account = account;
+	cpii_statement.carried += entry->settled;
+	cpii_statement.allowance_known = false;
+}
+
+void
+cpii_meter_leave_slice(const QueryDesc *query, uint64 account, int64 disclosed)
+{
+	Slices	   *entry;
+	bool		found;
+
+	if (disclosed <= 0)
+		return;
+	if (slices == NULL)
+	{
+		HASHCTL		ctl;
+
+		ctl.keysize = sizeof(const QueryDesc *);
+		ctl.entrysize = sizeof(Slices);
+		ctl.hcxt = TopMemoryContext;
+		slices = hash_create("courier_pii cursors", 16, &ctl,
+							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	entry = hash_search(slices, &query, HASH_ENTER, &found);
+	if (!found)
+		entry->settled = entry->current = 0;
+	entry->account = account;
+	entry->current += disclosed;
+}
+
+/* an address may be used again */
+void
+cpii_meter_forget_slices(const QueryDesc *query)
+{
+	if (slices != NULL)
+		(void) hash_search(slices, &query, HASH_REMOVE, NULL);
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	if (slices != NULL &&
+		(event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		 event == XACT_EVENT_PREPARE))
+	{
+		hash_destroy(slices);
+		slices = NULL;
+	}
+}
+
+void
 cpii_meter_init(void)
 {
 	cpii_allowance_source = fill_allowance;
+	RegisterXactCallback(xact_callback, NULL);
 }

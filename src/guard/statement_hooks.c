@@ -118,6 +118,7 @@ cpii_ExecutorStart(QueryDesc *queryDesc, int eflags)
 		call_ExecutorStart(queryDesc, eflags);
 		return;
 	}
+	cpii_meter_forget_slices(queryDesc);
 
 	/* an account of its own, so that a refused permission is recorded */
 	opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
@@ -145,11 +146,11 @@ cpii_ExecutorStart(QueryDesc *queryDesc, int eflags)
 	{
 		/* nothing of ours: an error here must not leave the account open */
 		if (opened)
-			cpii_statement.open = false;
+			cpii_account_drop();
 		call_ExecutorStart(queryDesc, eflags);
 	}
 	if (opened)
-		cpii_statement.open = false;
+		cpii_account_drop();
 }
 
 static void
@@ -173,6 +174,7 @@ typedef struct Frame
 	int			save_planning;
 	int			save_depth;
 	DestReceiver *save_dest;
+	int64		disclosed;		/* before the run */
 } Frame;
 
 static void
@@ -307,9 +309,13 @@ cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 	classify(queryDesc, &frame);
 	frame.save_no_clear = frame.opened ? false : cpii_statement.no_clear;
 	frame.save_writing = frame.opened ? false : cpii_statement.writing;
+	frame.disclosed = cpii_statement.disclosed;
 
 	PG_TRY();
 	{
+		/* a slice that goes on from an earlier statement; nested ones do not */
+		if (!CPII_EXECUTE_ONCE)
+			cpii_meter_enter_slice(queryDesc, cpii_account_number());
 		enter_frame(queryDesc, &frame, &watch);
 		call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
 	}
@@ -327,6 +333,9 @@ cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 	PG_END_TRY();
 
 	leave_frame(queryDesc, &frame);
+	if (!CPII_EXECUTE_ONCE)
+		cpii_meter_leave_slice(queryDesc, cpii_account_number(),
+							   cpii_statement.disclosed - frame.disclosed);
 	if (queryDesc->estate != NULL &&
 		(frame.opened || goes_out(queryDesc->dest, frame.save_depth)))
 		cpii_account_rows((int64) queryDesc->estate->es_processed);

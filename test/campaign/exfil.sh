@@ -1,0 +1,23 @@
+#!/bin/sh
+# Exfiltration campaign: the guard's and the attackers' tests, many times over,
+# so that races get their chance.  COURIER_PII_ROUNDS sets the number (10).
+set -eu
+
+rounds=${COURIER_PII_ROUNDS:-10}
+pgxs=$("$BINDIR/pg_config" --pgxs)
+source=${pgxs%/makefiles/pgxs.mk}
+cd "$(dirname -- "$0")/../.."
+
+round=1
+while [ "$round" -le "$rounds" ]; do
+	for test in 020_guard 060_attack; do
+		rm -rf "$CAMPAIGN/$test"
+		mkdir -p "$CAMPAIGN/$test"
+		printf 'round %d of %d: %s\n' "$round" "$rounds" "$test"
+		env TESTDIR="$CAMPAIGN/$test" TESTDATADIR="$CAMPAIGN/$test/tmp_check" \
+			TESTLOGDIR="$CAMPAIGN/$test/tmp_check/log" PGPORT=65432 \
+			PG_REGRESS="$source/test/regress/pg_regress" \
+			prove -I "$source/test/perl" -I test/lib "test/t/$test.pl"
+	done
+	round=$((round + 1))
+done
