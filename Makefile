@@ -58,6 +58,7 @@ OBJS = \
 	src/policy/protect.o \
 	src/policy/row_rule.o \
 	src/policy/show.o \
+	src/policy/view_calls.o \
 	src/guard/access.o \
 	src/guard/account.o \
 	src/guard/meter.o \

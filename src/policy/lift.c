@@ -27,22 +27,19 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
 #include "base/compat.h"
-#include "policy/catalog.h"
 #include "policy/lift.h"
-#include "policy/show.h"
+#include "policy/view_calls.h"
 #include "sealed/search.h"
 #include "sealed/seal.h"
 
@@ -72,149 +69,7 @@ typedef struct LiftContext
 
 static bool lift_walker(Node *node, void *arg);
 
-/* ---- the person's roles ---- */
-
-static bool
-is_constant(Node *node, bool value)
-{
-	return IsA(node, Const) && !((Const *) node)->constisnull &&
-		((Const *) node)->consttype == BOOLOID &&
-		DatumGetBool(((Const *) node)->constvalue) == value;
-}
-
-typedef struct FoldContext
-{
-	const CpiiOids *oids;
-	bool		folded;
-} FoldContext;
-
-/*
- * Replace acts_as('role') by what it is for this person, and clear away what
- * that decides.  Done before planning because the planner turns IN into a join
- * before it looks at constants.
- */
-static Node *
-fold_mutator(Node *node, void *arg)
-{
-	FoldContext *context = arg;
-
-	if (node == NULL)
-		return NULL;
-	if (IsA(node, Query))
-		return (Node *) query_tree_mutator((Query *) node, fold_mutator, arg, 0);
-	if (IsA(node, FuncExpr) &&
-		((FuncExpr *) node)->funcid == context->oids->acts_as)
-	{
-		Node	   *role = linitial(((FuncExpr *) node)->args);
-
-		if (IsA(role, Const) && !((Const *) role)->constisnull)
-		{
-			Name		name = DatumGetName(((Const *) role)->constvalue);
-
-			context->folded = true;
-			return makeBoolConst(cpii_policy_acts_as(get_role_oid(NameStr(*name), true)),
-								 false);
-		}
-	}
-	node = expression_tree_mutator(node, fold_mutator, arg);
-	if (IsA(node, BoolExpr) && ((BoolExpr *) node)->boolop != NOT_EXPR)
-	{
-		BoolExpr   *expr = (BoolExpr *) node;
-		bool		is_or = expr->boolop == OR_EXPR;
-		List	   *args = NIL;
-		ListCell   *lc;
-
-		foreach(lc, expr->args)
-		{
-			if (is_constant(lfirst(lc), is_or))
-				return makeBoolConst(is_or, false);
-			if (!is_constant(lfirst(lc), !is_or))
-				args = lappend(args, lfirst(lc));
-		}
-		if (args == NIL)
-			return makeBoolConst(!is_or, false);
-		if (list_length(args) == 1)
-			return linitial(args);
-		expr->args = args;
-	}
-	return node;
-}
-
-/* ---- calls that stand in a masked view ---- */
-
-static FuncExpr *door_call(Node *expr, const CpiiOids *oids);
-
-/* the view that a subquery was made of, or InvalidOid */
-static Oid
-view_of(RangeTblEntry *rte)
-{
-	RangeTblEntry *first;
-
-	if (OidIsValid(rte->relid))
-		return rte->relid;
-	if (rte->subquery->rtable == NIL)
-		return InvalidOid;
-	/* early releases of 15 forget it, but its rule still names it as "old" */
-	first = linitial_node(RangeTblEntry, rte->subquery->rtable);
-	return (first->rtekind == RTE_RELATION && first->relkind == RELKIND_VIEW &&
-			strcmp(first->eref->aliasname, "old") == 0) ? first->relid : InvalidOid;
-}
-
-/* mark the door calls of registered masked views (show.h says why) */
-static bool
-mark_walker(Node *node, void *arg)
-{
-	const CpiiOids *oids = arg;
-
-	if (node == NULL)
-		return false;
-	if (IsA(node, Query))
-	{
-		ListCell   *lc;
-
-		foreach(lc, ((Query *) node)->rtable)
-		{
-			RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
-			Oid			base;
-			ListCell   *lc2;
-
-			if (rte->rtekind != RTE_SUBQUERY || rte->subquery == NULL)
-				continue;
-			base = OidIsValid(view_of(rte)) ? cpii_masked_view_base(view_of(rte)) : InvalidOid;
-			if (!OidIsValid(base))
-				continue;
-			foreach(lc2, rte->subquery->targetList)
-			{
-				FuncExpr   *call = door_call((Node *) lfirst_node(TargetEntry, lc2)->expr, oids);
-
-				if (call != NULL && IsA(lsecond(call->args), Const) &&
-					!((Const *) lsecond(call->args))->constisnull &&
-					DatumGetObjectId(((Const *) lsecond(call->args))->constvalue) == base)
-					call->location = CPII_VIEW_MARK;
-			}
-		}
-		return query_tree_walker((Query *) node, mark_walker, arg, 0);
-	}
-	return expression_tree_walker(node, mark_walker, arg);
-}
-
 /* ---- which columns can be lifted ---- */
-
-static FuncExpr *
-door_call(Node *expr, const CpiiOids *oids)
-{
-	FuncExpr   *call;
-
-	while (expr && IsA(expr, RelabelType) &&
-		   exprType(expr) == TEXTOID)
-		expr = (Node *) ((RelabelType *) expr)->arg;
-	if (expr == NULL || !IsA(expr, FuncExpr))
-		return NULL;
-	call = (FuncExpr *) expr;
-	if (call->funcid != oids->show_column || list_length(call->args) != 4)
-		return NULL;
-	return call;
-}
 
 static bool
 subquery_can_be_lifted(Query *sub)
@@ -236,7 +91,7 @@ liftable_columns(Query *sub, const CpiiOids *oids)
 	foreach(lc, sub->targetList)
 	{
 		TargetEntry *tle = lfirst_node(TargetEntry, lc);
-		FuncExpr   *call = tle->resjunk ? NULL : door_call((Node *) tle->expr, oids);
+		FuncExpr   *call = tle->resjunk ? NULL : cpii_door_call((Node *) tle->expr, oids);
 		LiftedColumn *column;
 
 		if (call == NULL || tle->ressortgroupref != 0 ||
@@ -545,12 +400,12 @@ search_mutator(Node *node, void *arg)
 		OpExpr	   *op = (OpExpr *) node;
 		Node	   *left = linitial(op->args);
 		Node	   *right = lsecond(op->args);
-		FuncExpr   *call = door_call(left, oids);
+		FuncExpr   *call = cpii_door_call(left, oids);
 		Node	   *other = right;
 
 		if (call == NULL)
 		{
-			call = door_call(right, oids);
+			call = cpii_door_call(right, oids);
 			other = left;
 		}
 		if (call != NULL && door_class(call) != 0 && is_search_operand(other))
@@ -563,7 +418,7 @@ search_mutator(Node *node, void *arg)
 
 		if (any->opno == TEXT_EQUAL_OPERATOR && any->useOr)
 		{
-			FuncExpr   *call = door_call(linitial(any->args), oids);
+			FuncExpr   *call = cpii_door_call(linitial(any->args), oids);
 			Node	   *array = lsecond(any->args);
 
 			if (call != NULL && door_class(call) != 0 &&
@@ -745,20 +600,18 @@ interesting_walker(Node *node, void *arg)
 bool
 cpii_lift_query(Query *query)
 {
-	FoldContext fold;
-	Query	   *folded;
+	const CpiiOids *oids;
+	bool		decided;
 
 	if (query->commandType == CMD_UTILITY)
 		return false;
-	fold.oids = cpii_oids();
-	fold.folded = false;
-	if (fold.oids == NULL ||
-		!query_tree_walker(query, interesting_walker, (void *) fold.oids, 0))
+	oids = cpii_oids();
+	if (oids == NULL ||
+		!query_tree_walker(query, interesting_walker, (void *) oids, 0))
 		return false;
-	(void) mark_walker((Node *) query, (void *) fold.oids);
-	folded = query_tree_mutator(query, fold_mutator, &fold, 0);
-	memcpy(query, folded, sizeof(Query));
+	cpii_mark_view_calls(query, oids);
+	decided = cpii_fold_roles(query, oids);
 	(void) inline_ctes_walker((Node *) query, NULL);
-	(void) lift_walker((Node *) query, (void *) fold.oids);
-	return fold.folded;
+	(void) lift_walker((Node *) query, (void *) oids);
+	return decided;
 }

@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ *
+ * view_calls.h
+ *	  Calls of the door and of acts_as() in a query, before it is lifted.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_VIEW_CALLS_H
+#define CPII_VIEW_CALLS_H
+
+#include "nodes/parsenodes.h"
+
+#include "sealed/search.h"
+
+/* the call of show_column that an expression is, or NULL */
+extern FuncExpr *cpii_door_call(Node *expr, const CpiiOids *oids);
+
+/*
+ * Decide acts_as('role') for the person who is acting (in place).  True when
+ * there was one: the plan then depends on the role and on the policy.
+ */
+extern bool cpii_fold_roles(Query *query, const CpiiOids *oids);
+
+/* mark the door calls of registered masked views (show.h says why) */
+extern void cpii_mark_view_calls(Query *query, const CpiiOids *oids);
+
+#endif							/* CPII_VIEW_CALLS_H */
