@@ -126,7 +126,7 @@ SELECT id, phone FROM waybill WHERE id = 2 FOR UPDATE;
 BEGIN;
 DECLARE c CURSOR FOR SELECT id, phone FROM waybill ORDER BY id;
 FETCH 2 FROM c;
-MOVE 3 IN c;
+MOVE 2 IN c;
 FETCH 1 FROM c;
 ROLLBACK;
 CREATE TEMP VIEW mine AS SELECT id, phone AS tel FROM waybill;

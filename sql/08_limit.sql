@@ -72,7 +72,7 @@ EXCEPTION WHEN SQLSTATE 'PI001' THEN
 END $$;
 \set VERBOSITY default
 
--- every FETCH is a statement of its own; the hour adds up
+-- the slices of a cursor add up to one statement; the hour adds up too
 \c - regress_courier_pii_bob
 SELECT count(length(phone)) FROM regress_lview.c WHERE id <= 10;
 BEGIN;

@@ -280,7 +280,7 @@ SELECT recv_phone FROM masked.shipment WHERE recv_phone = ANY (ARRAY(SELECT '139
 SELECT courier_pii.sealed_hash(recv_phone), hash_record(ROW(recv_phone)) FROM app.shipment;
 -- attack: files
 COPY app.shipment TO PROGRAM 'cat';
-COPY (SELECT recv_phone::text FROM app.shipment) TO '/tmp/courier_pii_attack.txt';
+COPY (SELECT recv_phone::text FROM app.shipment) TO '/dev/stdout';
 -- attack: copy
 COPY app.shipment TO STDOUT;
 COPY masked.shipment TO STDOUT;
