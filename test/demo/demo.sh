@@ -212,7 +212,7 @@ title '8. What the auditor sees 审计'
 ask auditor_zheng 'SELECT courier_pii.audit_flush()' >/dev/null
 show auditor_zheng "SELECT to_char(at, 'HH24:MI:SS') AS time, staff_no, login_role, action, outcome, sqlstate, rows_returned AS rows, disclosed, masked, probes
   FROM courier_pii.audit_log WHERE phase <> 'BEGIN' AND action IN ('READ', 'SEARCH', 'EXPORT', 'DENIED', 'LOGIN_DENIED', 'ACCOUNT') AND login_role <> 'postgres' ORDER BY seq"
-holds PI001; holds LOGIN_DENIED
+holds PI001; holds 'LOGIN_DENIED | denied  *| PI005'
 show auditor_zheng "SELECT staff_no, login_role, purpose, outcome, query FROM courier_pii.audit_bulk WHERE outcome = 'blocked'"
 holds service_zhao
 show auditor_zheng 'SELECT login_role, action, sqlstate, count(*) FROM courier_pii.audit_denied GROUP BY 1, 2, 3 ORDER BY 1, 2'
