@@ -25,7 +25,7 @@ only=${BENCH_ONLY:-*}
 if [ "$short" = 1 ]; then
 	seconds=1 rounds=3
 else
-	seconds=3 rounds=7
+	seconds=2 rounds=5
 fi
 many=2000000
 key=00112233445566778899aabbccddeeff

@@ -148,9 +148,13 @@ is "the courier's clear phones = parcels of his round today" \
 title '4. Search by phone 按电话查件'
 query="SELECT id, waybill_no, recv_name, recv_phone FROM waybill WHERE recv_phone = '$phone'"
 show service_zhao "EXPLAIN (COSTS OFF) $query" aligned 8
-# months without waybills are one page, which no index makes faster
-is 'every month with waybills is searched by its index' \
-	"$(grep -c 'Index Scan using waybill_20[0-9]*_recv_phone_idx' "$work/out")" 3
+# months with few waybills are read faster without an index
+months=$(ask postgres "SELECT count(*) FROM pg_class WHERE relispartition
+	AND relkind = 'r' AND relname LIKE 'waybill%' AND relpages >= 200")
+[ "$months" -ge 1 ] || wrong 'no month has many waybills'
+[ "$(grep -c 'Index Scan .*waybill_[0-9]*_recv_phone_idx' "$work/out")" -ge "$months" ] ||
+	wrong 'a month is not searched by its index'
+printf '   ok: the months with many waybills are searched by their index\n'
 show service_zhao "$query ORDER BY id"
 is 'found in all its writings (199 0000 1234, +86...)' "$(grep -c '99888' "$work/out")" 3
 show courier_li "$query"
