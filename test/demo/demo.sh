@@ -47,8 +47,8 @@ is() {
 	printf '   ok: %s\n' "$1"
 }
 
-# show PERSON SQL: print the statement, run it as that person, print the
-# outcome; the outcome stays in $work/out
+# show PERSON SQL [FORMAT [LINES]]: print the statement, run it as that person,
+# print the outcome's first lines; the outcome stays in $work/out
 show() {
 	printf '%s=> %s\n' "$1" "$2"
 	printf '%s\n' "$2" >"$work/in.sql"
@@ -57,7 +57,8 @@ show() {
 		-v VERBOSITY=verbose -f "$work/in.sql" >"$work/out" 2>&1 || :
 	sed -i -e '/^LOCATION: /d' -e 's/^psql:[^ ]*in.sql:[0-9]*: //' \
 		-e '/^$/d' "$work/out"
-	sed -e 's/^/   /' "$work/out"
+	awk -v most="${4:-30}" 'NR <= most { print "   " $0 }
+		END { if (NR > most) print "   ... " NR - most " lines more" }' "$work/out"
 }
 
 # ask PERSON SQL: the bare answer, not printed
@@ -146,10 +147,14 @@ is "the courier's clear phones = parcels of his round today" \
 # ----------------------------------------------------------------------
 title '4. Search by phone 按电话查件'
 query="SELECT id, waybill_no, recv_name, recv_phone FROM waybill WHERE recv_phone = '$phone'"
-show service_zhao "EXPLAIN (COSTS OFF) $query"
-# months without waybills are one page, which no index makes faster
-is 'every month with waybills is searched by its index' \
-	"$(grep -c 'Index Scan using waybill_20[0-9]*_recv_phone_idx' "$work/out")" 3
+show service_zhao "EXPLAIN (COSTS OFF) $query" aligned 8
+# months with few waybills are read faster without an index
+months=$(ask postgres "SELECT count(*) FROM pg_class WHERE relispartition
+	AND relkind = 'r' AND relname LIKE 'waybill%' AND relpages >= 200")
+[ "$months" -ge 1 ] || wrong 'no month has many waybills'
+[ "$(grep -c 'Index Scan .*waybill_[0-9]*_recv_phone_idx' "$work/out")" -ge "$months" ] ||
+	wrong 'a month is not searched by its index'
+printf '   ok: the months with many waybills are searched by their index\n'
 show service_zhao "$query ORDER BY id"
 is 'found in all its writings (199 0000 1234, +86...)' "$(grep -c '99888' "$work/out")" 3
 show courier_li "$query"
@@ -157,7 +162,6 @@ holds 42501
 
 # ----------------------------------------------------------------------
 title '5. What lies on the disk and in a dump 磁盘与备份'
-show postgres "SELECT setting AS data_directory FROM pg_settings WHERE name = 'data_directory'"
 printf '$ grep -rlaF -e %s -e %s data audit server.log | wc -l\n' "$phone" "$name"
 found=$(leaks "$data" "$DEMO/audit" "$DEMO/server.log")
 [ "$found" = 0 ] || sed -e 's/^/   /' "$work/files"
@@ -166,6 +170,7 @@ printf '$ pg_dump -Fc -Z0 express > dump; grep -caF -e %s dump\n' "$phone"
 pg_dump -Fc -Z0 -f "$work/dump" express 2>"$work/log" || wrong "pg_dump: $(tail -n 3 "$work/log")"
 is 'the dump holds no clear text' "$(leaks "$work/dump")" 0
 printf '$ pg_restore -d express dump      # on a second server, same keys\n'
+# shellcheck source=test/demo/restore.sh
 . "$here/restore.sh"
 is 'every table has its rows again' "$(cmp "$work/counts.before" "$work/counts.after" 2>&1)" ''
 rm -f "$work/dump"
@@ -190,7 +195,7 @@ note 'courier_wang has a session open, and a statement running in it'
 PGAPPNAME=wang psql -X -q -U courier_wang -v VERBOSITY=verbose \
 	-c 'SELECT count(*) FROM waybill, pg_sleep(60)' >"$work/wang" 2>&1 &
 wang=$!
-for i in 1 2 3 4 5 6 7 8 9 10; do
+for _ in 1 2 3 4 5 6 7 8 9 10; do
 	[ "$(ask postgres "SELECT count(*) FROM pg_stat_activity WHERE usename = 'courier_wang' AND state = 'active'")" = 0 ] || break
 	sleep 0.2
 done
@@ -198,7 +203,7 @@ show account_chen "SELECT courier_pii.depart('K0002', reason => '合同到期')"
 begin=$(ask postgres "SELECT (extract(epoch FROM max(departed_at)) * 1000)::bigint FROM courier_pii.leavers")
 wait $wang || :
 ended=$(now)
-sed -i '/^LOCATION/d' "$work/wang"
+sed -i -e '/^LOCATION/d' -e '/^server closed/,$d' "$work/wang"
 sed -e 's/^/   /' "$work/wang"
 grep -q PI005 "$work/wang" || wrong 'the session of the leaver was not refused'
 note "the running statement ended $((ended - begin)) ms after the departure"
@@ -212,11 +217,11 @@ title '8. What the auditor sees 审计'
 ask auditor_zheng 'SELECT courier_pii.audit_flush()' >/dev/null
 show auditor_zheng "SELECT to_char(at, 'HH24:MI:SS') AS time, staff_no, login_role, action, outcome, sqlstate, rows_returned AS rows, disclosed, masked, probes
   FROM courier_pii.audit_log WHERE phase <> 'BEGIN' AND action IN ('READ', 'SEARCH', 'EXPORT', 'DENIED', 'LOGIN_DENIED', 'ACCOUNT') AND login_role <> 'postgres' ORDER BY seq"
-holds PI001; holds LOGIN_DENIED
-show auditor_zheng "SELECT staff_no, login_role, purpose, outcome, query FROM courier_pii.audit_bulk WHERE outcome = 'blocked'"
+holds PI001; holds 'LOGIN_DENIED | denied  *| PI005'
+show auditor_zheng "SELECT staff_no, login_role, purpose, outcome, query FROM courier_pii.audit_bulk WHERE action = 'EXPORT' AND outcome = 'blocked'"
 holds service_zhao
 show auditor_zheng 'SELECT login_role, action, sqlstate, count(*) FROM courier_pii.audit_denied GROUP BY 1, 2, 3 ORDER BY 1, 2'
-show auditor_zheng 'SELECT staff_no, login_role, events, reads, searches, exports, denied, disclosed, masked FROM courier_pii.audit_by_person WHERE staff_no IS NOT NULL ORDER BY 1'
+show auditor_zheng 'SELECT staff_no, login_role, events, reads, searches, exports, denied, disclosed, masked FROM courier_pii.audit_by_person WHERE masked + disclosed + denied > 0 AND staff_no IS NOT NULL ORDER BY 1'
 show auditor_zheng 'SELECT staff_no, display_name, post, status, reason FROM courier_pii.leavers WHERE login_role IS NOT NULL'
 holds K0002
 show postgres "SELECT count(*) FROM courier_pii.audit_log"

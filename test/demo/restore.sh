@@ -1,5 +1,6 @@
 # restore.sh, read by demo.sh: restores $work/dump on a second server with the
 # same keys and leaves the tables' row counts in $work/counts.after.
+# shellcheck shell=sh disable=SC2154
 
 initdb -D "$work/restored" -U postgres -A trust -E UTF8 --locale=C.UTF-8 \
 	--no-sync >"$work/log" 2>&1
