@@ -11,7 +11,7 @@ cd "$(dirname -- "$0")/../.."
 round=1
 while [ "$round" -le "$rounds" ]; do
 	for test in 020_guard 060_attack; do
-		rm -rf "$CAMPAIGN/$test"
+		rm -rf "${CAMPAIGN:?}/$test"
 		mkdir -p "$CAMPAIGN/$test"
 		printf 'round %d of %d: %s\n' "$round" "$rounds" "$test"
 		env TESTDIR="$CAMPAIGN/$test" TESTDATADIR="$CAMPAIGN/$test/tmp_check" \
