@@ -435,6 +435,23 @@ search_mutator(Node *node, void *arg)
 	return expression_tree_mutator(node, search_mutator, arg);
 }
 
+/* a comparison that search_mutator may change; spares most queries a copy */
+static bool
+comparison_walker(Node *node, void *arg)
+{
+	const CpiiOids *oids = arg;
+
+	if (node == NULL || IsA(node, Query))
+		return false;
+	if (IsA(node, OpExpr) && ((OpExpr *) node)->opno == TEXT_EQUAL_OPERATOR)
+		return true;
+	if (IsA(node, ScalarArrayOpExpr) &&
+		(((ScalarArrayOpExpr *) node)->opno == TEXT_EQUAL_OPERATOR ||
+		 is_sealed_comparison(((ScalarArrayOpExpr *) node)->opno, oids)))
+		return true;
+	return expression_tree_walker(node, comparison_walker, arg);
+}
+
 /* ---- WITH queries ---- */
 
 typedef struct InlineContext
@@ -556,6 +573,10 @@ lift_one(Query *query, const CpiiOids *oids)
 				lift_subquery(query, i, oids);
 		}
 	}
+	if (!query_tree_walker(query, comparison_walker, (void *) oids,
+						   QTW_IGNORE_RT_SUBQUERIES |
+						   QTW_IGNORE_CTE_SUBQUERIES))
+		return;
 	changed = query_tree_mutator(query, search_mutator, (void *) oids,
 								 QTW_IGNORE_RT_SUBQUERIES |
 								 QTW_IGNORE_CTE_SUBQUERIES);
