@@ -108,8 +108,7 @@ cpii_plan_is_quiet(PlannedStmt *plan)
 		if (item->cacheId != PROCOID)
 			continue;
 		for (int i = 0; i < oids->nquiet && !known; i++)
-			known = item->hashValue ==
-				GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oids->quiet[i]));
+			known = item->hashValue == oids->quiet[i];
 		if (!known)
 			return false;
 	}

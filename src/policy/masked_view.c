@@ -248,6 +248,39 @@ copy_comments(Relation rel, const char *view)
 }
 
 /*
+ * Partitions carry rights of their own, and no row rule binds a view over one:
+ * take everybody's rights on them away, but the owner's.
+ */
+static void
+revoke_on_partitions(Relation rel)
+{
+	Oid			types[1] = {REGCLASSOID};
+	Datum		values[1] = {ObjectIdGetDatum(RelationGetRelid(rel))};
+	char	  **statements;
+	uint64		n;
+
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return;
+	cpii_internal_execute("SELECT DISTINCT pg_catalog.format('REVOKE ALL ON %I.%I FROM %s CASCADE', n.nspname, c.relname,"
+						  "   CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END)"
+						  " FROM pg_catalog.pg_partition_tree($1) p"
+						  " JOIN pg_catalog.pg_class c ON c.oid = p.relid"
+						  " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+						  " CROSS JOIN LATERAL (SELECT (pg_catalog.aclexplode(c.relacl)).grantee"
+						  "   UNION SELECT (pg_catalog.aclexplode(a.attacl)).grantee FROM pg_catalog.pg_attribute a"
+						  "   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x"
+						  " LEFT JOIN pg_catalog.pg_roles r ON r.oid = x.grantee"
+						  " WHERE p.level > 0 AND x.grantee <> c.relowner",
+						  1, types, values, NULL, true, 0);
+	n = SPI_processed;
+	statements = palloc(sizeof(char *) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+		statements[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+	for (uint64 i = 0; i < n; i++)
+		run(statements[i]);
+}
+
+/*
  * Give the view what other roles have on the table, whole or by column, and
  * take all their rights on the table away.
  */
@@ -309,6 +342,7 @@ move_grants(Relation rel, const char *view)
 	}
 	for (int i = 0; i < m; i++)
 		run(statements[i]);
+	revoke_on_partitions(rel);
 }
 
 /* create_masked_view(tbl, view_schema, masks, move_grants) */

@@ -80,7 +80,8 @@ static void
 add_quiet(Oid function)
 {
 	if (OidIsValid(function) && oids.nquiet < CPII_MAX_QUIET)
-		oids.quiet[oids.nquiet++] = function;
+		oids.quiet[oids.nquiet++] =
+			GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(function));
 }
 
 static void

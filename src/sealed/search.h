@@ -36,7 +36,7 @@ typedef struct CpiiOids
 	/* functions that plans over masked views call and that send nothing to the
 	 * client by themselves */
 	int			nquiet;
-	Oid			quiet[CPII_MAX_QUIET];
+	uint32		quiet[CPII_MAX_QUIET];	/* as plans name them: hash values */
 } CpiiOids;
 
 /* NULL when the extension is not in this database */
