@@ -19,6 +19,7 @@
 
 #include <dlfcn.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "access/heapam.h"
 #include "access/htup_details.h"
@@ -56,6 +57,7 @@
 #include "base/settings.h"
 
 #define CYCLE_MS 200
+#define WORKER_NICE 10
 #define RESTART_SECONDS 1
 #define EXTENSION_CHECK_MS 1000
 #define PARTITION_CHECK_MS 3600000
@@ -394,6 +396,12 @@ cpii_worker_main(Datum arg)
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
+
+	/*
+	 * Records are safe in the spool; moving them must not take the processor
+	 * from those who work.  A failure does not matter.
+	 */
+	(void) setpriority(PRIO_PROCESS, 0, WORKER_NICE);
 	BackgroundWorkerUnblockSignals();
 
 	/* attempts to connect and waits take turns until one succeeds */
