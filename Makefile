@@ -15,6 +15,7 @@ OBJS = \
 	src/base/session.o \
 	src/base/settings.o \
 	src/base/shmem.o \
+	src/base/ticket.o \
 	src/crypto/cipher.o \
 	src/crypto/custody.o \
 	src/crypto/keyring.o \
@@ -90,9 +91,19 @@ PG_CPPFLAGS = -I$(CURDIR)/src -DCOURIER_PII_VERSION=\"$(EXTVERSION)\"
 PG_CFLAGS = -fvisibility=hidden $(CPII_CFLAGS)
 SHLIB_LINK = -lcrypto
 
-REGRESS = 01_type 02_search 03_disclosure 04_protect 05_masked_view \
-	06_row_rule 07_write 08_limit 09_audit_sql 10_people \
-	31_cut_key 99_privileges
+REGRESS = \
+	01_type \
+	02_search \
+	03_disclosure \
+	04_protect \
+	05_masked_view \
+	06_row_rule \
+	07_write \
+	08_limit \
+	09_audit_sql \
+	10_people \
+	31_cut_key \
+	99_privileges
 ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii
 

@@ -22,6 +22,7 @@
 #include "base/internal.h"
 #include "base/port.h"
 #include "base/session.h"
+#include "base/ticket.h"
 
 CpiiPersonLookup cpii_person_lookup = NULL;
 CpiiAccountDenied cpii_account_denied = NULL;
@@ -166,7 +167,8 @@ cpii_require_duty(const char *duty)
 	if (cpii_session_has_duty(duty))
 		return;
 	/* set-up: a superuser who logged in as such may call everything */
-	if (superuser_arg(cpii_session_actor()->login) &&
+	if (!cpii_duties_sealed() &&
+		superuser_arg(cpii_session_actor()->login) &&
 		superuser_arg(GetOuterUserId()))
 		return;
 	ereport(ERROR,
