@@ -10,6 +10,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" courier_pii.
 
 OBJS = \
 	src/courier_pii.o \
+	src/base/base64url.o \
 	src/base/internal.o \
 	src/base/secret.o \
 	src/base/session.o \
@@ -20,6 +21,7 @@ OBJS = \
 	src/crypto/custody.o \
 	src/crypto/keyring.o \
 	src/crypto/keystore.o \
+	src/crypto/signature.o \
 	src/sealed/envelope.o \
 	src/sealed/normalise.o \
 	src/sealed/operators.o \

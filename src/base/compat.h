@@ -30,6 +30,13 @@
 #endif
 #define CPII_EXPORT PGDLLEXPORT
 
+/* base 64 works on unsigned bytes since 18 */
+#if PG_VERSION_NUM >= 180000
+#define CPII_BASE64_BYTES uint8
+#else
+#define CPII_BASE64_BYTES char
+#endif
+
 /* ExecutorRun lost its execute_once argument in 18 */
 #if PG_VERSION_NUM >= 180000
 #define CPII_EXECUTOR_RUN_PARAMS \

@@ -14,7 +14,7 @@
 
 #include "base/shmem.h"
 
-#define MAX_ROOMS 8
+#define MAX_ROOMS 32
 
 typedef struct ShmemRoom
 {

@@ -14,13 +14,13 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/base64.h"
 #include "fmgr.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "base/base64url.h"
 #include "base/classes.h"
 #include "base/compat.h"
 #include "base/errcodes.h"
@@ -157,43 +157,6 @@ bytes_to_sealed(const unsigned char *bytes, size_t len, int32 typmod)
 	return result;
 }
 
-/*
- * Bytes of the text form after the prefix; NULL when it is no base64url.  The
- * canonical form only: other spellings of the same bytes are refused.
- */
-static unsigned char *
-decode_text_form(const char *text, size_t len, size_t *outlen)
-{
-	size_t		padded = (len + 3) / 4 * 4;
-	char	   *base64 = palloc(padded + 1);
-	unsigned char *bytes;
-	int			n;
-
-	for (size_t i = 0; i < len; i++)
-	{
-		char		c = text[i];
-
-		if (c == '-')
-			c = '+';
-		else if (c == '_')
-			c = '/';
-		else if (c == '+' || c == '/' || c == '=' || (unsigned char) c <= ' ')
-			return NULL;
-		base64[i] = c;
-	}
-	for (size_t i = len; i < padded; i++)
-		base64[i] = '=';
-	bytes = palloc(pg_b64_dec_len((int) padded) + 1);
-	n = (len % 4 == 1) ? -1 :
-		pg_b64_decode(base64, (int) padded, (char *) bytes,
-					  pg_b64_dec_len((int) padded));
-	pfree(base64);
-	if (n < 0)
-		return NULL;
-	*outlen = n;
-	return bytes;
-}
-
 /* plain text, or the text form of an envelope */
 static bytea *
 text_to_sealed(const char *p, size_t len, int32 typmod)
@@ -203,7 +166,7 @@ text_to_sealed(const char *p, size_t len, int32 typmod)
 
 	if (len < TEXT_PREFIX_LEN || strncmp(p, TEXT_PREFIX, TEXT_PREFIX_LEN) != 0)
 		return plain_to_sealed(p, len, typmod);
-	bytes = decode_text_form(p + TEXT_PREFIX_LEN, len - TEXT_PREFIX_LEN, &n);
+	bytes = cpii_base64url_decode(p + TEXT_PREFIX_LEN, len - TEXT_PREFIX_LEN, &n);
 	if (bytes == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
@@ -226,25 +189,11 @@ cpii_sealed_out(PG_FUNCTION_ARGS)
 {
 	bytea	   *value = PG_GETARG_BYTEA_PP(0);
 	int			len = VARSIZE_ANY_EXHDR(value);
-	int			cap = pg_b64_enc_len(len);
-	char	   *out = palloc(TEXT_PREFIX_LEN + cap + 1);
-	char	   *p = out + TEXT_PREFIX_LEN;
-	int			n;
+	char	   *out = palloc(TEXT_PREFIX_LEN + CPII_BASE64URL_BOUND(len));
 
 	memcpy(out, TEXT_PREFIX, TEXT_PREFIX_LEN);
-	n = pg_b64_encode(VARDATA_ANY(value), len, p, cap);
-	if (n < 0)
-		elog(ERROR, "could not encode sealed value");
-	while (n > 0 && p[n - 1] == '=')
-		n--;
-	p[n] = '\0';
-	for (int i = 0; i < n; i++)
-	{
-		if (p[i] == '+')
-			p[i] = '-';
-		else if (p[i] == '/')
-			p[i] = '_';
-	}
+	cpii_base64url_encode((unsigned char *) VARDATA_ANY(value), len,
+						  out + TEXT_PREFIX_LEN);
 	PG_RETURN_CSTRING(out);
 }
 
