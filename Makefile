@@ -38,6 +38,7 @@ OBJS = \
 	src/mask/phone.o \
 	src/mask/phone_number.o \
 	src/mask/region.o \
+	src/mask/region_index.o \
 	src/mask/text.o \
 	src/mask/unit_name.o \
 	src/mask/utf8.o \

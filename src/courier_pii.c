@@ -18,6 +18,7 @@
 #include "base/shmem.h"
 #include "crypto/keyring.h"
 #include "guard/guard.h"
+#include "mask/mask.h"
 #include "people/roster.h"
 #include "policy/show.h"
 
@@ -38,6 +39,7 @@ _PG_init(void)
 	cpii_internal_init();
 	cpii_session_init();
 	cpii_keyring_init();
+	cpii_mask_prepare();
 	cpii_audit_init();
 	cpii_show_init();
 	cpii_people_init();

@@ -29,42 +29,36 @@
 #define WORD_MAX 12
 #define NUMBER_MAX 5
 
-static const char *const countries[] = {
-	"中华人民共和国", "中国大陆", "中国", NULL
-};
+CPII_WORD_LIST(countries,
+	"中华人民共和国", "中国大陆", "中国");
 
 /* words that end the name of a street, village, community or large building */
-static const char *const place_ends[] = {
+CPII_WORD_LIST(place_ends,
 	"街道", "大道", "大街", "公路", "路", "街", "巷", "弄", "胡同", "里", "镇", "乡",
 	"苏木", "社区", "小区", "园区", "工业园", "产业园", "科技园", "开发区", "新区",
 	"村", "花园", "家园", "公园", "园", "苑", "广场", "大厦", "大楼", "公寓",
 	"宿舍", "中心", "商场", "市场", "商城", "城", "庭", "府", "湾", "庄", "屯", "坊",
 	"楼", "大院", "院", "学校", "大学", "学院", "中学", "小学", "幼儿园", "医院",
-	"酒店", "宾馆", "饭店", "车站", NULL
-};
+	"酒店", "宾馆", "饭店", "车站");
 
 /* after a number: a building, where the label form ends */
-static const char *const building_ends[] = {
-	"号楼", "号栋", "号幢", "栋", "幢", "座", "#楼", "#", NULL
-};
+CPII_WORD_LIST(building_ends,
+	"号楼", "号栋", "号幢", "栋", "幢", "座", "#楼", "#");
 
 /* after a number: still above the building */
-static const char *const number_ends[] = {
+CPII_WORD_LIST(number_ends,
 	"号大院", "号院", "号", "弄", "巷", "大街", "街", "大道", "支路", "路", "里",
-	"期", "区", "村", "段", NULL
-};
+	"期", "区", "村", "段");
 
 /* parts of a building */
-static const char *const unit_words[] = {
-	"单元", "号房", "号室", "号门", "层", "室", "户", "房", "门", "梯", "铺", NULL
-};
+CPII_WORD_LIST(unit_words,
+	"单元", "号房", "号室", "号门", "层", "室", "户", "房", "门", "梯", "铺");
 
 /* levels that were not understood; what they end is no street */
-static const char *const level_ends[] = {"省", "市", "县", "区", "旗", NULL};
+CPII_WORD_LIST(level_ends, "省", "市", "县", "区", "旗");
 
-static const char *const sides[] = {
-	"东", "西", "南", "北", "中", "主", "副", "甲", "乙", "丙", "丁", "前", "后", NULL
-};
+CPII_WORD_LIST(sides,
+	"东", "西", "南", "北", "中", "主", "副", "甲", "乙", "丙", "丁", "前", "后");
 
 static void
 keep(CpiiText *kept, const CpiiText *text, int from, int end)
@@ -95,7 +89,7 @@ starts_piece(const CpiiText *text, int pos)
 static bool
 find_region(const CpiiText *text, CpiiRegion *region)
 {
-	int			start = cpii_text_match_any(text, 0, text->n, countries);
+	int			start = cpii_text_match_any(text, 0, text->n, &countries);
 	int			pos;
 
 	while (start < text->n && is_gap(text->cp[start]))
@@ -165,10 +159,10 @@ keep_street(const CpiiText *text, int pos, CpiiText *kept)
 			break;
 		if (number > pos)
 		{
-			if (cpii_text_match_any(text, number, text->n, unit_words) > 0 ||
+			if (cpii_text_match_any(text, number, text->n, &unit_words) > 0 ||
 				cpii_text_match(text, number, text->n, "楼") > 0)
 				break;
-			count = cpii_text_match_any(text, number, text->n, building_ends);
+			count = cpii_text_match_any(text, number, text->n, &building_ends);
 			if (count > 0)
 			{
 				if (pending == 0)
@@ -178,7 +172,7 @@ keep_street(const CpiiText *text, int pos, CpiiText *kept)
 				}
 				break;
 			}
-			count = cpii_text_match_any(text, number, text->n, number_ends);
+			count = cpii_text_match_any(text, number, text->n, &number_ends);
 			if (count > 0 && pending == 0)
 			{
 				keep(kept, text, pos, number + count);
@@ -195,20 +189,20 @@ keep_street(const CpiiText *text, int pos, CpiiText *kept)
 		}
 		if (!cpii_utf8_is_han(text->cp[pos]) || pending > WORD_MAX ||
 			cpii_utf8_is_han_number(text->fold[pos]) ||
-			cpii_text_match_any(text, pos, text->n, unit_words) > 0)
+			cpii_text_match_any(text, pos, text->n, &unit_words) > 0)
 			break;
 		if (pending == 0 &&
-			(count = cpii_text_match_any(text, pos, text->n, sides)) > 0 &&
-			cpii_text_match_any(text, pos + count, text->n, building_ends) > 0)
+			(count = cpii_text_match_any(text, pos, text->n, &sides)) > 0 &&
+			cpii_text_match_any(text, pos + count, text->n, &building_ends) > 0)
 		{
-			count += cpii_text_match_any(text, pos + count, text->n, building_ends);
+			count += cpii_text_match_any(text, pos + count, text->n, &building_ends);
 			keep(kept, text, pos, pos + count);
 			sure = kept->n;
 			break;
 		}
 		/* an end may follow an end: 科技园 and 路 */
 		count = pending > 0 || pos == word_end ?
-			cpii_text_match_any(text, pos, text->n, place_ends) : 0;
+			cpii_text_match_any(text, pos, text->n, &place_ends) : 0;
 		if (count > 0)
 		{
 			keep(kept, text, pos, pos + count);
@@ -216,7 +210,7 @@ keep_street(const CpiiText *text, int pos, CpiiText *kept)
 			pos += count;
 			word_end = pos;
 		}
-		else if (cpii_text_match_any(text, pos, text->n, level_ends) > 0)
+		else if (cpii_text_match_any(text, pos, text->n, &level_ends) > 0)
 			break;
 		else
 		{
@@ -258,7 +252,8 @@ settle(const CpiiText *text, CpiiMaskForm form, CpiiText *kept)
 	keep_shown(text, form, kept);
 	do
 	{
-		before = *kept;
+		before.n = 0;
+		keep(&before, kept, 0, kept->n);
 		keep_shown(&before, form, kept);
 	} while (kept->n < before.n);
 }

@@ -13,7 +13,7 @@
 #include "mask/text.h"
 
 /* matched by the longest; simplified script */
-static const char *const goods_types[] = {
+CPII_WORD_LIST(goods_types,
 	"衣物", "服装", "衣服", "服饰", "鞋", "鞋子", "鞋帽", "鞋靴", "帽子", "围巾",
 	"箱包", "书包", "皮具", "饰品", "眼镜", "雨伞",
 	"文件", "文件资料", "资料", "信件", "信函", "票据", "发票", "印刷品", "宣传品",
@@ -31,16 +31,14 @@ static const char *const goods_types[] = {
 	"机械配件", "机械零件", "零件", "配件", "设备", "仪器", "面料", "布料", "样品",
 	"礼品", "礼物", "工艺品", "字画", "钟表", "手表", "宠物用品", "花卉", "鲜花",
 	"植物", "苗木", "种子", "农产品", "农具", "饲料", "物品", "包裹", "普货", "其他",
-	"其它", NULL
-};
+	"其它");
 
-static const char *const sensitive_words[] = {
+CPII_WORD_LIST(sensitive_words,
 	"药", "医", "病", "诊", "疗", "针剂", "胰岛素", "疫苗", "血", "验孕", "避孕",
 	"孕", "试纸", "检测", "检验", "标本", "样本", "保健", "成人", "情趣", "计生",
 	"套套", "内衣", "内裤", "身份证", "护照", "证件", "证书", "户口", "学历",
 	"档案", "毕业证", "驾驶证", "行驶证", "银行卡", "信用卡", "社保", "现金",
-	"存折", "遗", "骨灰", "假发", "HIV", "枪", "刀", NULL
-};
+	"存折", "遗", "骨灰", "假发", "HIV", "枪", "刀");
 
 /* may this character follow the type, so that it stays a word of its own? */
 static bool
@@ -72,10 +70,12 @@ cpii_mask_item(CpiiMaskForm form, const char *in, size_t inlen, char *out)
 	if (!cpii_text_load(&text, in, inlen))
 		return cpii_mask_hide(out);
 	for (i = 0; i < text.n; i++)
-		if (cpii_text_match_any(&text, i, text.n, sensitive_words) > 0)
+		if (cpii_text_match_any(&text, i, text.n, &sensitive_words) > 0)
 			return cpii_mask_hide(out);
 
-	for (word = goods_types; *word; word++)
+	if (!cpii_text_may_begin(&text, 0, text.n, &goods_types))
+		return cpii_mask_hide(out);
+	for (word = goods_types.words; *word; word++)
 	{
 		int			count = cpii_text_match(&text, 0, text.n, *word);
 

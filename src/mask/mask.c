@@ -11,7 +11,15 @@
 #include "mask/mask.h"
 
 #include "base/classes.h"
+#include "mask/region_index.h"
 #include "mask/text.h"
+
+void
+cpii_mask_prepare(void)
+{
+	cpii_utf8_prepare();
+	cpii_region_prepare();
+}
 
 /*
  * Twice the input for texts of several numbers, and room for the longest fixed

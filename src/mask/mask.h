@@ -4,8 +4,9 @@
  *	  Masks: pure functions from text to text, one file per class.
  *
  * Input and output are UTF-8 (the caller converts from the server encoding).
- * No palloc, no settings, no catalog, no global state: the room compiles
- * outside the server for unit tests and fuzzing.
+ * No palloc, no settings, no catalog: the room compiles outside the server for
+ * unit tests and fuzzing.  Its only state are tables worked out once from
+ * constants; not for several threads before cpii_mask_prepare.
  *
  * Every mask is idempotent, safe for any bytes (malformed UTF-8 is treated as
  * "cannot be parsed"), and fails closed: what cannot be parsed is hidden whole
@@ -30,6 +31,9 @@ typedef enum CpiiMaskForm
 
 /* what a hidden value looks like, whatever its class and length */
 #define CPII_HIDDEN_TEXT "***"
+
+/* work the tables out, to be shared by processes that are forked later */
+extern void cpii_mask_prepare(void);
 
 /*
  * Upper bound of the output of cpii_mask for an input of inlen bytes.

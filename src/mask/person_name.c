@@ -22,23 +22,20 @@
 #define LONGEST 60
 
 /* the usual ones; rare ones would show a given name as often as a surname */
-static const char *const compound_surnames[] = {
+CPII_WORD_LIST(compound_surnames,
 	"欧阳", "诸葛", "司马", "上官", "司徒", "东方", "独孤", "南宫", "夏侯", "尉迟",
 	"皇甫", "公孙", "慕容", "令狐", "长孙", "宇文", "轩辕", "端木", "闻人", "东郭",
 	"西门", "呼延", "百里", "赫连", "澹台", "公冶", "宗政", "濮阳", "淳于", "单于",
 	"太叔", "申屠", "仲孙", "钟离", "鲜于", "闾丘", "司空", "司寇", "亓官", "颛孙",
 	"巫马", "漆雕", "壤驷", "拓跋", "羊舌", "万俟", "完颜", "耶律", "纳兰", "第五",
-	"太史", "公羊", "公西", "乐正", "谷梁", "段干", "哥舒", "贺兰", "叶赫", "贺若",
-	NULL
-};
+	"太史", "公羊", "公西", "乐正", "谷梁", "段干", "哥舒", "贺兰", "叶赫", "贺若");
 
 /* read after a name; a title alone says nothing about the given name */
-static const char *const titles[] = {
+CPII_WORD_LIST(titles,
 	"先生", "女士", "小姐", "老师", "太太", "夫人", "经理", "总经理", "主任", "医生",
 	"大夫", "护士", "师傅", "同学", "阿姨", "叔叔", "大哥", "大姐", "老板", "老板娘",
 	"局长", "处长", "科长", "校长", "院长", "所长", "部长", "厂长", "店长", "站长",
-	"教授", "律师", "警官", "总监", "董事长", "总", NULL
-};
+	"教授", "律师", "警官", "总监", "董事长", "总");
 
 /* the characters of a name without its blanks */
 typedef struct Name
@@ -98,14 +95,14 @@ is_name_character(uint32_t cp)
 static int
 title_length(const Name *name)
 {
-	return cpii_text_match_tail(&name->text, 1, name->text.n, titles);
+	return cpii_text_match_tail(&name->text, 1, name->text.n, &titles);
 }
 
 /* characters of the surname in a name of n characters */
 static int
 surname_length(const Name *name, int n)
 {
-	if (n > 2 && cpii_text_match_any(&name->text, 0, n, compound_surnames))
+	if (n > 2 && cpii_text_match_any(&name->text, 0, n, &compound_surnames))
 		return 2;
 	return 1;
 }
@@ -129,7 +126,7 @@ is_masked_shape(const Name *name)
 	if (shown == 1)
 		return is_name_character(name->text.cp[0]);
 	return shown == 2 &&
-		cpii_text_match_any(&name->text, 0, 2, compound_surnames);
+		cpii_text_match_any(&name->text, 0, 2, &compound_surnames);
 }
 
 /*
@@ -163,7 +160,7 @@ parse_name(const Name *name, int *surname, bool *stars, int *title)
 		if (*title > 0)
 		{
 			bool		compound = n == 2 &&
-				cpii_text_match_any(&name->text, 0, 2, compound_surnames);
+				cpii_text_match_any(&name->text, 0, 2, &compound_surnames);
 
 			*stars = n > 1 && !compound;
 			*surname = compound ? 2 : surname_length(name, n);

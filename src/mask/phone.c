@@ -11,6 +11,9 @@
  *-------------------------------------------------------------------------
  */
 #include "mask/mask.h"
+
+#include <string.h>
+
 #include "mask/person_name.h"
 #include "mask/phone_number.h"
 #include "mask/text.h"
@@ -28,14 +31,12 @@ typedef struct Field
 	bool		hide_text;		/* something could not be understood */
 } Field;
 
-static const char *const extension_words[] = {
-	"转接", "转", "分机号", "分机", "EXT.", "EXT", "X", "#", ",", "P", NULL
-};
+CPII_WORD_LIST(extension_words,
+	"转接", "转", "分机号", "分机", "EXT.", "EXT", "X", "#", ",", "P");
 
-static const char *const label_words[] = {
+CPII_WORD_LIST(label_words,
 	"手机", "手机号", "手机号码", "电话", "电话号码", "联系电话", "联系方式", "固话",
-	"座机", "固定电话", "微信", "微信同号", "TEL", "PHONE", "MOBILE", NULL
-};
+	"座机", "固定电话", "微信", "微信同号", "TEL", "PHONE", "MOBILE");
 
 static bool
 is_separator(uint32_t cp)
@@ -132,7 +133,7 @@ write_text(Field *field, int from, int end)
 		from++;
 	while (end > from && is_edge(field->text.cp[end - 1]))
 		end--;
-	label = cpii_text_match_tail(&field->text, from, end, label_words);
+	label = cpii_text_match_tail(&field->text, from, end, &label_words);
 	if (label == end - from)
 		return;					/* nothing, or just what the number is called */
 
@@ -260,7 +261,7 @@ read_run(const CpiiText *text, int *pos, int end, CpiiDigitGroup *groups)
 				other = true;
 		}
 		join = blank && !other ? CPII_JOIN_BLANK : CPII_JOIN_DASH;
-		word = cpii_text_match_any(text, i, end, extension_words);
+		word = cpii_text_match_any(text, i, end, &extension_words);
 		if (word > 0)
 		{
 			join = CPII_JOIN_EXTENSION;
@@ -365,6 +366,19 @@ copy_masked(Field *field)
 	return field->numbers > 0;
 }
 
+static bool
+is_bare_mobile(const char *in, size_t inlen)
+{
+	size_t		i;
+
+	if (inlen != 11 || in[0] != '1' || in[1] < '3')
+		return false;
+	for (i = 1; i < inlen; i++)
+		if (!cpii_is_digit(in[i]))
+			return false;
+	return true;
+}
+
 size_t
 cpii_mask_phone(CpiiMaskForm form, const char *in, size_t inlen, char *out)
 {
@@ -373,6 +387,13 @@ cpii_mask_phone(CpiiMaskForm form, const char *in, size_t inlen, char *out)
 	(void) form;
 	if (inlen == 0)
 		return 0;
+	/* the usual case: a mobile number and nothing else */
+	if (is_bare_mobile(in, inlen))
+	{
+		memcpy(out, "1******", 7);
+		memcpy(out + 7, in + 7, 4);
+		return 11;
+	}
 	if (!cpii_text_load(&field.text, in, inlen))
 		return cpii_mask_hide(out);
 	cpii_sink_init(&field.sink, out, inlen);

@@ -13,29 +13,19 @@
 
 #include <string.h>
 
-#include "mask/region_names.h"
-
-#define NPROVINCES ((int) (sizeof(provinces) / sizeof(provinces[0])))
+#include "mask/region_index.h"
 
 /* short name; short name with a suffix people use; full name */
 #define NAME_ENDS 3
 
-static const char *const province_suffixes[] = {"省", "自治区", NULL};
-static const char *const city_suffixes[] = {
-	"市", "自治州", "州", "盟", "地区", NULL
-};
-static const char *const zones[] = {
+CPII_WORD_LIST(province_suffixes, "省", "自治区");
+CPII_WORD_LIST(city_suffixes,
+	"市", "自治州", "州", "盟", "地区");
+CPII_WORD_LIST(zones,
 	"高新技术产业开发区", "高新技术开发区", "高新开发区", "高新区", "经济技术开发区",
-	"经济开发区", "经开区", "开发区", "新区", "保税区", "工业园区", NULL
-};
-static const char *const roads[] = {
-	"路", "街", "道", "巷", "弄", "大道", "大街", "公路", "环", "胡同", "里", NULL
-};
-
-static const char *const county_ends[] = {"区", "县", "市", "旗", NULL};
-static const char *const full_name_ends[] = {
-	"省", "市", "区", "州", "盟", "县", NULL
-};
+	"经济开发区", "经开区", "开发区", "新区", "保税区", "工业园区");
+CPII_WORD_LIST(roads,
+	"路", "街", "道", "巷", "弄", "大道", "大街", "公路", "环", "胡同", "里");
 
 typedef struct Search
 {
@@ -45,64 +35,37 @@ typedef struct Search
 	CpiiRegion	best;
 } Search;
 
-/* the character that three bytes of UTF-8 stand for */
-static inline uint32_t
-three_bytes(const char *name)
+/* characters of a name of ours (three bytes each) at pos, or 0 */
+static int
+match_string(const CpiiText *text, int pos, const char *name)
 {
-	const unsigned char *s = (const unsigned char *) name;
+	int			count = 0;
 
-	return ((uint32_t) (s[0] & 0x0F) << 12) | ((uint32_t) (s[1] & 0x3F) << 6) |
-		(uint32_t) (s[2] & 0x3F);
-}
-
-/* one byte tells most names apart */
-static inline bool
-begins(const char *name, uint32_t cp)
-{
-	return (((uint32_t) name[2] ^ cp) & 0x3F) == 0 && three_bytes(name) == cp;
-}
-
-/* name consists of "count" three-byte characters: length of the match, or 0 */
-static inline int
-match_name(const CpiiText *text, int pos, const char *name, int count)
-{
-	int			i;
-
-	if (pos + count > text->n)
-		return 0;
-	for (i = 0; i < count; i++)
-		if (text->fold[pos + i] != three_bytes(name + 3 * i))
+	for (; *name; name += 3, count++)
+		if (pos + count >= text->n ||
+			text->fold[pos + count] != cpii_three_bytes(name))
 			return 0;
 	return count;
 }
 
-/* the same for a whole string; most names differ in their first character */
-static inline int
-match_string(const CpiiText *text, int pos, const char *name)
-{
-	if (pos >= text->n || name[0] == '\0' || !begins(name, text->fold[pos]))
-		return 0;
-	return match_name(text, pos, name, (int) strlen(name) / 3);
-}
-
-/* fill ends with the positions behind the forms of a name; number of them */
+/*
+ * Fill ends with the positions behind the forms of a name that ends at base;
+ * number of them.
+ */
 static int
-name_ends(const CpiiText *text, int pos, const char *name, const char *rest,
-		  const char *const *suffixes, int *ends)
+name_ends(const CpiiText *text, int base, const char *rest,
+		  CpiiWords *suffixes, int *ends)
 {
-	int			base = match_string(text, pos, name);
 	int			count = 0;
 	int			more;
 
-	if (base == 0)
-		return 0;
-	ends[count++] = pos + base;
-	more = match_string(text, pos + base, rest);
+	ends[count++] = base;
+	more = match_string(text, base, rest);
 	if (more > 0)
-		ends[count++] = pos + base + more;
-	more = cpii_text_match_any(text, pos + base, text->n, suffixes);
-	if (more > 0)
-		ends[count++] = pos + base + more;
+		ends[count++] = base + more;
+	more = cpii_text_match_any(text, base, text->n, suffixes);
+	if (more > 0 && base + more != ends[count - 1])
+		ends[count++] = base + more;
 	return count;
 }
 
@@ -126,7 +89,7 @@ is_road(const CpiiText *text, int pos)
 
 	for (i = 0; i <= 2; i++)
 	{
-		if (cpii_text_match_any(text, pos + i, text->n, roads) > 0)
+		if (cpii_text_match_any(text, pos + i, text->n, &roads) > 0)
 			return true;
 		if (pos + i >= text->n ||
 			!(cpii_utf8_is_han_number(text->fold[pos + i]) ||
@@ -174,60 +137,35 @@ consider(Search *search)
 		search->best = search->path;
 }
 
-/* characters of the longest county of the list at pos, or 0 */
+/* characters of the longest county of the city, else of the province, at pos */
 static int
-match_county(const CpiiText *text, int pos, const char *counties, int shortest)
+match_county(const CpiiText *text, int pos, int province, const CpiiCity *city)
 {
-	int			best = 0;
-	uint32_t	first;
+	const CpiiRegionName *name = NULL;
+	int			in_city = 0;
+	int			in_province = 0;
 
-	if (pos >= text->n)
-		return 0;
-	first = text->fold[pos];
-	while (*counties)
+	while ((name = cpii_region_next(text, pos, name)) != NULL)
 	{
-		int			count = *counties <= '9' ? *counties - '0' : *counties - 'A' + 10;
-
-		counties++;
-		if (begins(counties, first) && count > best &&
-			count >= shortest && match_name(text, pos, counties, count) > 0)
-			best = count;
-		counties += 3 * count;
+		if (!name->county || name->province != province)
+			continue;
+		if (name->count > in_province)
+			in_province = name->count;
+		if (name->city == city && name->count > in_city)
+			in_city = name->count;
 	}
-	return best;
-}
-
-static int
-match_county_in_province(const CpiiText *text, int pos,
-						 const CpiiProvince *province, int shortest)
-{
-	int			best = 0;
-	int			i;
-
-	for (i = 0; i < province->ncities; i++)
-	{
-		int			count = match_county(text, pos, province->cities[i].counties,
-										 shortest);
-
-		if (count > best)
-			best = count;
-	}
-	return best;
+	return in_city > 0 ? in_city : in_province;
 }
 
 /* continue the path with a county of the city, of its province, or a zone */
 static void
-try_county(Search *search, const CpiiProvince *province, const CpiiCity *city)
+try_county(Search *search, int province, const CpiiCity *city)
 {
 	int			pos = skip_gap(search->text, search->path.end);
-	int			count = 0;
+	int			count = match_county(search->text, pos, province, city);
 
-	if (city)
-		count = match_county(search->text, pos, city->counties, 2);
 	if (count == 0)
-		count = match_county_in_province(search->text, pos, province, 2);
-	if (count == 0)
-		count = cpii_text_match_any(search->text, pos, search->text->n, zones);
+		count = cpii_text_match_any(search->text, pos, search->text->n, &zones);
 	if (count == 0)
 		return;
 	push(search, pos, pos + count);
@@ -236,13 +174,13 @@ try_county(Search *search, const CpiiProvince *province, const CpiiCity *city)
 }
 
 static void
-try_city(Search *search, const CpiiProvince *province, const CpiiCity *city,
-		 int pos, bool anchored)
+try_city(Search *search, const CpiiRegionName *name, int pos, bool anchored)
 {
+	const CpiiCity *city = name->city;
 	const CpiiText *text = search->text;
 	int			ends[NAME_ENDS];
-	int			count = name_ends(text, pos, city->name, city->rest,
-								  city_suffixes, ends);
+	int			count = name_ends(text, pos + name->count, city->rest,
+								  &city_suffixes, ends);
 	int			i;
 
 	for (i = 0; i < count; i++)
@@ -254,24 +192,25 @@ try_city(Search *search, const CpiiProvince *province, const CpiiCity *city,
 			((anchored || ends[i] == text->n || text->cp[ends[i]] == ' ') &&
 			 !is_road(text, ends[i])))
 			consider(search);
-		try_county(search, province, city);
+		try_county(search, name->province, city);
 		pop(search);
 	}
 }
 
 static void
-try_province(Search *search, const CpiiProvince *province, int from)
+try_province(Search *search, const CpiiRegionName *name, int from)
 {
 	const CpiiText *text = search->text;
 	int			ends[NAME_ENDS];
-	int			count = name_ends(text, from, province->name, province->rest,
-								  province_suffixes, ends);
+	const CpiiProvince *province = cpii_region_province(name->province);
+	int			count = name_ends(text, from + name->count, province->rest,
+								  &province_suffixes, ends);
 	bool		municipality = strcmp(province->rest, "市") == 0;
 	int			i;
-	int			c;
 
 	for (i = 0; i < count; i++)
 	{
+		const CpiiRegionName *city = NULL;
 		int			pos;
 		int			repeat = 0;
 
@@ -293,64 +232,48 @@ try_province(Search *search, const CpiiProvince *province, int from)
 		{
 			push(search, pos, pos + repeat);
 			consider(search);
-			try_county(search, province, NULL);
+			try_county(search, name->province, NULL);
 			pop(search);
 		}
-		for (c = 0; c < province->ncities; c++)
-			if (match_string(text, pos, province->cities[c].name) > 0)
-				try_city(search, province, &province->cities[c], pos, true);
-		try_county(search, province, NULL);
+		while ((city = cpii_region_next(text, pos, city)) != NULL)
+			if (city->city && !city->county && city->province == name->province)
+				try_city(search, city, pos, true);
+		try_county(search, name->province, NULL);
 		pop(search);
 	}
-}
-
-/* is one of the characters that end the names of counties (or cities) near? */
-static bool
-is_near(const CpiiText *text, int from, const char *const *words)
-{
-	int			i;
-
-	for (i = from; i < text->n && i < from + 16; i++)
-		if (cpii_text_match_any(text, i, text->n, words) > 0)
-			return true;
-	return false;
 }
 
 bool
 cpii_region_find(const CpiiText *text, int from, bool bare_city,
 				 CpiiRegion *region)
 {
+	const CpiiRegionName *name = NULL;
 	Search		search;
-	int			p;
-	int			c;
+	int			county = 0;
 
-	memset(&search, 0, sizeof(search));
 	search.text = text;
 	search.bare_city = bare_city;
+	search.path.levels = search.path.end = search.path.npieces = 0;
+	search.best.levels = search.best.end = search.best.npieces = 0;
 
-	for (p = 0; p < NPROVINCES; p++)
+	while ((name = cpii_region_next(text, from, name)) != NULL)
 	{
-		if (match_string(text, from, provinces[p].name) > 0)
-			try_province(&search, &provinces[p], from);
-		for (c = 0; c < provinces[p].ncities; c++)
-			if (match_string(text, from, provinces[p].cities[c].name) > 0)
-				try_city(&search, &provinces[p], &provinces[p].cities[c], from,
-						 false);
+		if (name->county)
+		{
+			if (name->count > county)
+				county = name->count;
+		}
+		else if (name->city)
+			try_city(&search, name, from, false);
+		else
+			try_province(&search, name, from);
 	}
 	/* a county alone, by its full name */
-	if (search.best.levels == 0 && is_near(text, from, county_ends))
-		for (p = 0; p < NPROVINCES; p++)
-		{
-			int			count = match_county_in_province(text, from,
-														 &provinces[p], 3);
-
-			if (count > 0)
-			{
-				push(&search, from, from + count);
-				consider(&search);
-				pop(&search);
-			}
-		}
+	if (search.best.levels == 0 && county >= 3)
+	{
+		push(&search, from, from + county);
+		consider(&search);
+	}
 	*region = search.best;
 	return region->levels > 0;
 }
@@ -358,25 +281,12 @@ cpii_region_find(const CpiiText *text, int from, bool bare_city,
 bool
 cpii_region_full_name_at(const CpiiText *text, int from)
 {
-	int			p;
-	int			c;
+	const CpiiRegionName *name = NULL;
 
-	if (!is_near(text, from, full_name_ends))
-		return false;
-	for (p = 0; p < NPROVINCES; p++)
-	{
-		int			count = match_string(text, from, provinces[p].name);
-
-		if (count > 0 && match_string(text, from + count, provinces[p].rest) > 0)
+	while ((name = cpii_region_next(text, from, name)) != NULL)
+		if (!name->county &&
+			match_string(text, from + name->count, name->city ? name->city->rest :
+						 cpii_region_province(name->province)->rest) > 0)
 			return true;
-		for (c = 1; c < provinces[p].ncities; c++)
-		{
-			const CpiiCity *city = &provinces[p].cities[c];
-
-			count = match_string(text, from, city->name);
-			if (count > 0 && match_string(text, from + count, city->rest) > 0)
-				return true;
-		}
-	}
 	return false;
 }

@@ -10,27 +10,13 @@
  * A city is its short name, the rest of its full name, and its counties, each
  * preceded by its length in characters as one hexadecimal digit.  The first
  * "city" of a province has no name: districts and counties directly below it.
- * Every character of a name takes three bytes.  Included by region.c only.
+ * Every character of a name takes three bytes, and every name has two at least.
+ * Included by region_index.c only.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef CPII_REGION_NAMES_H
 #define CPII_REGION_NAMES_H
-
-typedef struct CpiiCity
-{
-	const char *name;
-	const char *rest;
-	const char *counties;
-} CpiiCity;
-
-typedef struct CpiiProvince
-{
-	const char *name;
-	const char *rest;
-	const CpiiCity *cities;
-	int			ncities;
-} CpiiProvince;
 
 /* 北京市 */
 static const CpiiCity province_01[] = {

@@ -11,42 +11,104 @@
 
 #include "mask/mask.h"
 
+#define DROPPED UINT32_MAX
+
+/* the character as it is kept, or DROPPED; bytes read, 0 when it cannot be */
+static int
+read_character(const char *in, size_t inlen, bool drop_blank, bool drop_dash,
+			   uint32_t *result)
+{
+	uint32_t	cp;
+	int			used = cpii_utf8_decode(in, inlen, &cp);
+
+	if (used == 0)
+		return 0;
+	cp = cpii_utf8_half_width(cp);
+	if (cpii_utf8_is_zero_width(cp))
+		cp = DROPPED;
+	else if (cpii_utf8_is_space(cp))
+		cp = drop_blank ? DROPPED : ' ';
+	else if (cp < 0x20 || (cp >= 0x7F && cp < 0xA0))
+		return 0;
+	else if (drop_dash && cpii_utf8_is_dash(cp))
+		cp = DROPPED;
+	*result = cp;
+	return used;
+}
+
+/* a full text: true if all that follows is dropped */
+static bool
+load_nothing(const char *in, size_t inlen, bool drop_blanks, bool drop_dashes,
+			 CpiiText *text)
+{
+	while (inlen > 0)
+	{
+		uint32_t	cp;
+		int			used = read_character(in, inlen, drop_blanks, drop_dashes, &cp);
+
+		if (used == 0 || cp != DROPPED)
+			return false;
+		in += used;
+		inlen -= (size_t) used;
+	}
+	while (text->n > 0 && text->cp[text->n - 1] == ' ')
+		text->n--;
+	return true;
+}
+
 static bool
 text_load(CpiiText *text, const char *in, size_t inlen,
 		  bool drop_blanks, bool drop_dashes)
 {
+	const unsigned char *s = (const unsigned char *) in;
 	size_t		pos = 0;
+	int			n = 0;
 
 	text->n = 0;
 	while (pos < inlen)
 	{
-		uint32_t	cp;
-		int			used = cpii_utf8_decode(in + pos, inlen - pos, &cp);
+		uint32_t	cp = s[pos];
+		int			used;
 
+		if (n >= CPII_TEXT_MAX)
+		{
+			/* what follows may still be dropped */
+			text->n = n;
+			return load_nothing(in + pos, inlen - pos, drop_blanks, drop_dashes,
+								text);
+		}
+		/* usual Han characters and printable ASCII need no second look */
+		if (cp >= 0xE4 && cp <= 0xE9 && inlen - pos >= 3 &&
+			(s[pos + 1] & 0xC0) == 0x80 && (s[pos + 2] & 0xC0) == 0x80 &&
+			(cp > 0xE4 || s[pos + 1] >= 0xB8))
+		{
+			cp = ((cp & 0x0F) << 12) | ((uint32_t) (s[pos + 1] & 0x3F) << 6) |
+				(uint32_t) (s[pos + 2] & 0x3F);
+			pos += 3;
+			text->cp[n] = cp;
+			text->fold[n++] = cpii_utf8_fold(cp);
+			continue;
+		}
+		if (cp > ' ' && cp < 0x7F && cp != '-')
+		{
+			pos++;
+			text->cp[n] = cp;
+			text->fold[n++] = cpii_is_lower(cp) ? cp - 'a' + 'A' : cp;
+			continue;
+		}
+		used = read_character(in + pos, inlen - pos, drop_blanks || n == 0,
+							  drop_dashes, &cp);
 		if (used == 0)
 			return false;
 		pos += (size_t) used;
-		cp = cpii_utf8_half_width(cp);
-		if (cpii_utf8_is_zero_width(cp))
+		if (cp == DROPPED)
 			continue;
-		if (cpii_utf8_is_space(cp))
-		{
-			if (drop_blanks || text->n == 0)
-				continue;
-			cp = ' ';
-		}
-		else if (cp < 0x20 || (cp >= 0x7F && cp < 0xA0))
-			return false;
-		if (drop_dashes && cpii_utf8_is_dash(cp))
-			continue;
-		if (text->n >= CPII_TEXT_MAX)
-			return false;
-		text->cp[text->n] = cp;
-		text->fold[text->n] = cpii_utf8_fold(cp);
-		text->n++;
+		text->cp[n] = cp;
+		text->fold[n++] = cpii_utf8_fold(cp);
 	}
-	while (text->n > 0 && text->cp[text->n - 1] == ' ')
-		text->n--;
+	while (n > 0 && text->cp[n - 1] == ' ')
+		n--;
+	text->n = n;
 	return true;
 }
 
@@ -64,8 +126,25 @@ cpii_text_load_compact(CpiiText *text, const char *in, size_t inlen,
 }
 
 /*
- * Words are constants of ours: characters of one byte or three, well-formed.
+ * The character of a word at *s, which moves behind it.  Words are constants of
+ * ours: characters of one byte or three, well-formed.
  */
+static inline uint32_t
+word_character(const unsigned char **s)
+{
+	uint32_t	cp = **s;
+
+	if (cp < 0xE0)
+	{
+		(*s)++;
+		return cp;
+	}
+	cp = ((cp & 0x0F) << 12) | ((uint32_t) ((*s)[1] & 0x3F) << 6) |
+		(uint32_t) ((*s)[2] & 0x3F);
+	*s += 3;
+	return cp;
+}
+
 int
 cpii_text_match(const CpiiText *text, int pos, int end, const char *word)
 {
@@ -74,32 +153,61 @@ cpii_text_match(const CpiiText *text, int pos, int end, const char *word)
 
 	while (*s)
 	{
-		uint32_t	cp = *s;
-
-		if (pos + count >= end)
-			return 0;
-		if (cp >= 0xE0)
-		{
-			cp = ((cp & 0x0F) << 12) | ((uint32_t) (s[1] & 0x3F) << 6) |
-				(uint32_t) (s[2] & 0x3F);
-			s += 3;
-		}
-		else
-			s++;
-		if (text->fold[pos + count] != cp)
+		if (pos + count >= end || text->fold[pos + count] != word_character(&s))
 			return 0;
 		count++;
 	}
 	return count;
 }
 
-int
-cpii_text_match_any(const CpiiText *text, int pos, int end,
-					const char *const *words)
+static inline void
+set_bit(uint64_t bits[4], uint32_t cp)
 {
-	for (; *words; words++)
+	bits[(cp >> 6) & 3] |= UINT64_C(1) << (cp & 63);
+}
+
+static inline bool
+has_bit(const uint64_t bits[4], uint32_t cp)
+{
+	return (bits[(cp >> 6) & 3] >> (cp & 63)) & 1;
+}
+
+static void
+prepare_words(CpiiWords *list)
+{
+	const char *const *word;
+
+	for (word = list->words; *word; word++)
 	{
-		int			count = cpii_text_match(text, pos, end, *words);
+		const unsigned char *s = (const unsigned char *) *word;
+		uint32_t	cp = word_character(&s);
+
+		set_bit(list->first, cp);
+		while (*s)
+			cp = word_character(&s);
+		set_bit(list->last, cp);
+	}
+	list->ready = true;
+}
+
+bool
+cpii_text_may_begin(const CpiiText *text, int pos, int end, CpiiWords *words)
+{
+	if (!words->ready)
+		prepare_words(words);
+	return pos < end && has_bit(words->first, text->fold[pos]);
+}
+
+int
+cpii_text_match_any(const CpiiText *text, int pos, int end, CpiiWords *words)
+{
+	const char *const *word;
+
+	if (!cpii_text_may_begin(text, pos, end, words))
+		return 0;
+	for (word = words->words; *word; word++)
+	{
+		int			count = cpii_text_match(text, pos, end, *word);
 
 		if (count > 0)
 			return count;
@@ -108,21 +216,25 @@ cpii_text_match_any(const CpiiText *text, int pos, int end,
 }
 
 int
-cpii_text_match_tail(const CpiiText *text, int from, int end,
-					 const char *const *words)
+cpii_text_match_tail(const CpiiText *text, int from, int end, CpiiWords *words)
 {
+	const char *const *word;
 	int			best = 0;
 
-	for (; *words; words++)
+	if (!words->ready)
+		prepare_words(words);
+	if (end <= from || !has_bit(words->last, text->fold[end - 1]))
+		return 0;
+	for (word = words->words; *word; word++)
 	{
 		const char *s;
 		int			count = 0;
 
-		for (s = *words; *s; s++)
+		for (s = *word; *s; s++)
 			if (((unsigned char) *s & 0xC0) != 0x80)
 				count++;
 		if (count > best && end - count >= from &&
-			cpii_text_match(text, end - count, end, *words) == count)
+			cpii_text_match(text, end - count, end, *word) == count)
 			best = count;
 	}
 	return best;

@@ -25,6 +25,23 @@ typedef struct CpiiText
 	uint32_t	fold[CPII_TEXT_MAX];	/* for matching: simplified, upper case */
 } CpiiText;
 
+/*
+ * A constant list of words (simplified, upper case) and the characters that
+ * begin and end them, worked out at the first use: most places of a text are
+ * passed over by one look.
+ */
+typedef struct CpiiWords
+{
+	const char *const *words;	/* NULL ends the list */
+	bool		ready;
+	uint64_t	first[4];		/* one bit for each low byte of a character */
+	uint64_t	last[4];
+} CpiiWords;
+
+#define CPII_WORD_LIST(name, ...) \
+	static const char *const name##_list[] = {__VA_ARGS__, NULL}; \
+	static CpiiWords name = {name##_list, false, {0}, {0}}
+
 typedef struct CpiiSink
 {
 	char	   *out;
@@ -45,12 +62,15 @@ extern bool cpii_text_load_compact(CpiiText *text, const char *in, size_t inlen,
 /* characters of word (simplified, upper case) if it stands at pos before end, else 0 */
 extern int	cpii_text_match(const CpiiText *text, int pos, int end,
 							const char *word);
-/* the first of the words (NULL ends the list) that stands at pos, else 0 */
+/* the first of the words that stands at pos, else 0 */
 extern int	cpii_text_match_any(const CpiiText *text, int pos, int end,
-								const char *const *words);
+								CpiiWords *words);
+/* may one of the words begin at pos?  False is sure. */
+extern bool cpii_text_may_begin(const CpiiText *text, int pos, int end,
+								CpiiWords *words);
 /* the longest of the words that ends exactly at end and begins at from or later */
 extern int	cpii_text_match_tail(const CpiiText *text, int from, int end,
-								 const char *const *words);
+								 CpiiWords *words);
 extern bool cpii_text_has(const CpiiText *text, int from, int end, uint32_t cp);
 /* exactly "count" stars in [from, end)? */
 extern bool cpii_text_stars(const CpiiText *text, int from, int end, int count);

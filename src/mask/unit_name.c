@@ -18,7 +18,7 @@
 #define NSTARS 4
 #define LONGEST 80
 
-static const char *const legal_forms[] = {
+CPII_WORD_LIST(legal_forms,
 	"有限公司", "有限责任公司", "股份有限公司", "集团有限公司", "集团股份有限公司",
 	"控股有限公司", "股份公司", "分公司", "子公司", "总公司", "公司", "集团", "合伙企业",
 	"个体工商户", "合作社", "厂", "工厂", "分厂", "店", "分店", "专卖店", "旗舰店",
@@ -30,8 +30,7 @@ static const char *const legal_forms[] = {
 	"饭店", "餐厅", "酒楼", "茶楼", "网吧", "委员会", "居委会", "村委会", "管理局", "局",
 	"分局", "派出所", "法院", "检察院", "政府", "办公室", "协会", "学会", "商会", "基金会",
 	"出版社", "报社", "杂志社", "电视台", "图书馆", "博物馆", "部队", "快递点", "驿站",
-	"农场", "养殖场", "加油站", "维修部", "美容院", "理发店", "公寓", "物业", NULL
-};
+	"农场", "养殖场", "加油站", "维修部", "美容院", "理发店", "公寓", "物业");
 
 /* behind a branch in brackets at the end, if there is one */
 static int
@@ -49,14 +48,17 @@ without_bracket(const CpiiText *text, int end)
 
 /* characters of the place that begins the first "end" characters */
 static int
-place_length(const CpiiText *text, int end)
+place_length(CpiiText *text, int end)
 {
-	CpiiText	part = *text;
 	CpiiRegion	region;
+	int			n = text->n;
 	int			i;
+	bool		found;
 
-	part.n = end;
-	if (!cpii_region_find(&part, 0, true, &region))
+	text->n = end;
+	found = cpii_region_find(text, 0, true, &region);
+	text->n = n;
+	if (!found)
 		return 0;
 	/* without gaps only, so that what is shown reads the same again */
 	for (i = 0; i < region.npieces; i++)
@@ -70,13 +72,13 @@ place_length(const CpiiText *text, int end)
  * "end".  False when that is nothing.
  */
 static bool
-parse_unit(const CpiiText *text, int *place, int *form, int *end)
+parse_unit(CpiiText *text, int *place, int *form, int *end)
 {
 	int			again;
 
 	*end = without_bracket(text, text->n);
 	*place = place_length(text, *end);
-	*form = *end - cpii_text_match_tail(text, 0, *end, legal_forms);
+	*form = *end - cpii_text_match_tail(text, 0, *end, &legal_forms);
 	if (*form <= *place)
 	{
 		/* nothing between them */
@@ -92,7 +94,7 @@ parse_unit(const CpiiText *text, int *place, int *form, int *end)
 
 /* is it our own output: a place or nothing, stars, a form or nothing? */
 static bool
-parse_masked(const CpiiText *text, int *place, int *form, int *end)
+parse_masked(CpiiText *text, int *place, int *form, int *end)
 {
 	*place = 0;
 	while (*place < text->n && text->cp[*place] != '*')
@@ -104,7 +106,7 @@ parse_masked(const CpiiText *text, int *place, int *form, int *end)
 	if (*place > 0 && place_length(text, *place) != *place)
 		return false;
 	if (*form < *end &&
-		cpii_text_match_tail(text, *form, *end, legal_forms) != *end - *form)
+		cpii_text_match_tail(text, *form, *end, &legal_forms) != *end - *form)
 		return false;
 	return *place > 0 || *form < *end;
 }

@@ -23,6 +23,8 @@ extern int	cpii_utf8_encode(uint32_t cp, char *out);
 extern uint32_t cpii_utf8_half_width(uint32_t cp);
 /* traditional to simplified (of the characters that our words use), upper case */
 extern uint32_t cpii_utf8_fold(uint32_t cp);
+/* make its table ready; without this call the first use does */
+extern void cpii_utf8_prepare(void);
 
 extern bool cpii_utf8_is_zero_width(uint32_t cp);
 extern bool cpii_utf8_is_space(uint32_t cp);

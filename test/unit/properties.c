@@ -13,6 +13,7 @@
 #include "tap.h"
 #include "base/classes.h"
 #include "mask/mask.h"
+#include "mask/region_index.h"
 #include "mask/region_names.h"
 #include "mask/utf8.h"
 #include "sealed/normalise.h"
