@@ -61,8 +61,11 @@ OBJS = \
 	src/policy/matrix.o \
 	src/policy/protect.o \
 	src/policy/row_rule.o \
+	src/policy/rule_names.o \
 	src/policy/show.o \
 	src/policy/view_calls.o \
+	src/policy/view_follow.o \
+	src/policy/view_rebuild.o \
 	src/guard/access.o \
 	src/guard/account.o \
 	src/guard/meter.o \
@@ -82,6 +85,7 @@ SCHEMA_PARTS = \
 	schema/10_type.sql \
 	schema/20_policy.sql \
 	schema/30_protect.sql \
+	schema/32_view_refresh.sql \
 	schema/40_people.sql \
 	schema/50_audit.sql \
 	schema/60_guard.sql \
@@ -106,6 +110,7 @@ REGRESS = \
 	09_audit_sql \
 	10_people \
 	31_cut_key \
+	32_view_refresh \
 	99_privileges
 ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii

@@ -36,6 +36,7 @@
 #include "people/roster.h"
 #include "policy/catalog.h"
 #include "policy/policy.h"
+#include "policy/view_follow.h"
 
 static ProcessUtility_hook_type prev_ProcessUtility = NULL;
 static int	utility_depth = 0;
@@ -46,12 +47,18 @@ call_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 					ParamListInfo params, QueryEnvironment *queryEnv,
 					DestReceiver *dest, QueryCompletion *qc)
 {
+	CpiiViewChange *views = NULL;
+
+	/* masked views follow the structure of their tables */
+	if (IsTransactionState() && !IsAbortedTransactionBlockState())
+		views = cpii_views_before(pstmt->utilityStmt);
 	if (prev_ProcessUtility)
 		prev_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
 							queryEnv, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
 								params, queryEnv, dest, qc);
+	cpii_views_after(views);
 }
 
 /* statements that neither read nor touch data */

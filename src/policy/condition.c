@@ -255,3 +255,98 @@ cpii_condition_parse(const char *text, CpiiCondition *condition,
 	*problem = r.problem;
 	return ok;
 }
+
+/* ---- the way back ---- */
+
+/* a name, in double quotes unless it reads as itself */
+static char *
+print_name(char *p, const char *name)
+{
+	bool		plain = name[0] >= 'a' && name[0] <= 'z';
+
+	for (const char *c = name; *c; c++)
+		if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '_'))
+			plain = false;
+	/* words of the language */
+	if (strcmp(name, "in") == 0 || strcmp(name, "where") == 0 ||
+		strcmp(name, "and") == 0 || strcmp(name, "within") == 0)
+		plain = false;
+	if (!plain)
+		*p++ = '"';
+	for (const char *c = name; *c; c++)
+	{
+		if (*c == '"')
+			*p++ = '"';
+		*p++ = *c;
+	}
+	if (!plain)
+		*p++ = '"';
+	*p = '\0';
+	return p;
+}
+
+static char *
+print_text(char *p, const char *text)
+{
+	size_t		len = strlen(text);
+
+	memcpy(p, text, len + 1);
+	return p + len;
+}
+
+static char *
+print_value(char *p, const CpiiValue *value)
+{
+	static const char *const words[] = {
+		"actor.staff_no", "actor.login", "actor.org", "actor.client", "today"
+	};
+
+	if (value->kind != CPII_VALUE_CONST)
+		return print_text(p, words[value->kind]);
+	*p++ = '\'';
+	for (const char *c = value->text; *c; c++)
+	{
+		if (*c == '\'')
+			*p++ = '\'';
+		*p++ = *c;
+	}
+	*p++ = '\'';
+	*p = '\0';
+	return p;
+}
+
+static char *
+print_test(char *p, const CpiiTest *test)
+{
+	p = print_name(p, test->column);
+	p = print_text(p, test->kind == CPII_TEST_WITHIN ? " within " : " = ");
+	return print_value(p, &test->value);
+}
+
+void
+cpii_condition_print(const CpiiCondition *condition,
+					 char out[CPII_CONDITION_TEXT_LEN])
+{
+	char	   *p = out;
+
+	if (!condition->is_in)
+	{
+		(void) print_test(p, &condition->tests[0]);
+		return;
+	}
+	p = print_name(p, condition->column);
+	p = print_text(p, " in ");
+	if (condition->schema[0] != '\0')
+	{
+		p = print_name(p, condition->schema);
+		*p++ = '.';
+	}
+	p = print_name(p, condition->table);
+	*p++ = '.';
+	p = print_name(p, condition->table_column);
+	for (int i = 0; i < condition->ntests; i++)
+	{
+		p = print_text(p, i == 0 ? " where " : " and ");
+		p = print_test(p, &condition->tests[i]);
+	}
+}

@@ -70,4 +70,11 @@ typedef struct CpiiCondition
 extern bool cpii_condition_parse(const char *text, CpiiCondition *condition,
 								 const char **problem);
 
+/* enough for the text of any condition */
+#define CPII_CONDITION_TEXT_LEN 8192
+
+/* the text of a condition; parsing it gives the same condition again */
+extern void cpii_condition_print(const CpiiCondition *condition,
+								 char out[CPII_CONDITION_TEXT_LEN]);
+
 #endif							/* CPII_CONDITION_H */

@@ -15,6 +15,7 @@
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -57,9 +58,31 @@ native_mask(Jsonb *masks, const char *column)
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
-/* every key of masks must name a native column of the table */
-static void
-check_masks(Jsonb *masks, Relation rel)
+/* the door's function for a native column with this mask; NULL when none fits */
+static const char *
+native_function(Form_pg_attribute att, const char *mask)
+{
+	static const char *const units[] = {"hour", "day", "week", "month"};
+	Oid			type = getBaseType(att->atttypid);
+	bool		known = false;
+
+	if (strcmp(mask, "region") == 0)
+		return type == INT4OID ? "show_region" :
+			type == INT4ARRAYOID ? "show_regions" : NULL;
+	for (int i = 0; i < lengthof(units); i++)
+		known |= strcmp(mask, units[i]) == 0;
+	if (!known)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unrecognized mask \"%s\"", mask),
+				 errhint("Valid masks are hour, day, week, month, region.")));
+	return type == TIMESTAMPTZOID ? "show_time" :
+		type == TIMESTAMPOID ? "show_timestamp" :
+		type == DATEOID ? "show_date" : NULL;
+}
+
+void
+cpii_check_masks(Jsonb *masks, Relation rel)
 {
 	JsonbIterator *it;
 	JsonbValue	v;
@@ -74,7 +97,9 @@ check_masks(Jsonb *masks, Relation rel)
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
 		char	   *name;
+		char	   *mask;
 		AttrNumber	attnum;
+		Form_pg_attribute att;
 
 		if (token != WJB_KEY)
 			continue;
@@ -91,6 +116,14 @@ check_masks(Jsonb *masks, Relation rel)
 					 errmsg("mask of protected column \"%s\" follows from its class",
 							name),
 					 errhint("Name only columns of native types.")));
+		mask = native_mask(masks, name);
+		att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+		if (native_function(att, mask) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("mask \"%s\" does not apply to column \"%s\"", mask, name),
+					 errdetail("The column is of type %s.",
+							   format_type_be(att->atttypid))));
 	}
 }
 
@@ -99,51 +132,70 @@ static void
 append_native(StringInfo sql, Relation rel, Form_pg_attribute att,
 			  const char *mask, const char *scope)
 {
-	static const char *const units[] = {"hour", "day", "week", "month"};
-	Oid			type = getBaseType(att->atttypid);
-	const char *function = NULL;
-
-	if (strcmp(mask, "region") == 0)
-	{
-		if (type == INT4OID)
-			function = "show_region";
-		else if (type == INT4ARRAYOID)
-			function = "show_regions";
-	}
-	else
-	{
-		bool		known = false;
-
-		for (int i = 0; i < lengthof(units); i++)
-			known |= strcmp(mask, units[i]) == 0;
-		if (!known)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unrecognized mask \"%s\"", mask),
-					 errhint("Valid masks are hour, day, week, month, region.")));
-		if (type == TIMESTAMPTZOID)
-			function = "show_time";
-		else if (type == TIMESTAMPOID)
-			function = "show_timestamp";
-		else if (type == DATEOID)
-			function = "show_date";
-	}
-	if (function == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("mask \"%s\" does not apply to column \"%s\"",
-						mask, NameStr(att->attname)),
-				 errdetail("The column is of type %s.",
-						   format_type_be(att->atttypid))));
 	appendStringInfo(sql, "courier_pii.%s(t.%s, %s::pg_catalog.regclass, %d::pg_catalog.int2, %s, %s)",
-					 function, quote_identifier(NameStr(att->attname)),
+					 native_function(att, mask),
+					 quote_identifier(NameStr(att->attname)),
 					 quote_literal_cstr(cpii_qualified_name(RelationGetRelid(rel))),
 					 att->attnum, scope, quote_literal_cstr(mask));
 }
 
-/* CREATE [OR REPLACE] VIEW for the table */
-static char *
-view_definition(Relation rel, const char *view, Jsonb *masks, bool replace)
+/*
+ * The type of a view's column.  *unfit tells that the mask asked for does not
+ * apply to the column's type (any more).
+ */
+static Oid
+shown_type(Form_pg_attribute att, const char *mask, int32 *typmod, Oid *collation,
+		   bool *unfit)
+{
+	*unfit = false;
+	*typmod = att->atttypmod;
+	*collation = att->attcollation;
+	if (cpii_class_of_type(att->atttypid, att->atttypmod) != 0)
+	{
+		*typmod = -1;
+		*collation = DEFAULT_COLLATION_OID;
+		return TEXTOID;
+	}
+	if (mask == NULL)
+		return att->atttypid;
+	if (native_function(att, mask) == NULL)
+	{
+		*unfit = true;
+		return att->atttypid;
+	}
+	*typmod = -1;
+	return getBaseType(att->atttypid);
+}
+
+bool
+cpii_masked_view_fits(Relation rel, Relation view, Jsonb *masks)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	TupleDesc	shown = RelationGetDescr(view);
+	int			n = 0;
+
+	for (int i = 0; i < desc->natts && n < shown->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Form_pg_attribute have = TupleDescAttr(shown, n);
+		int32		typmod;
+		Oid			collation;
+		bool		unfit;
+
+		if (att->attisdropped)
+			continue;
+		n++;
+		if (strcmp(NameStr(att->attname), NameStr(have->attname)) != 0 ||
+			shown_type(att, native_mask(masks, NameStr(att->attname)),
+					   &typmod, &collation, &unfit) != have->atttypid ||
+			typmod != have->atttypmod || collation != have->attcollation)
+			return false;
+	}
+	return n == shown->natts;
+}
+
+char *
+cpii_masked_view_definition(Relation rel, const char *view, Jsonb *masks, bool replace)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	char	   *table = cpii_qualified_name(RelationGetRelid(rel));
@@ -159,6 +211,9 @@ view_definition(Relation rel, const char *view, Jsonb *masks, bool replace)
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		const char *name = NameStr(att->attname);
 		char	   *mask;
+		int32		typmod;
+		Oid			collation;
+		bool		unfit;
 
 		if (att->attisdropped)
 			continue;
@@ -166,11 +221,25 @@ view_definition(Relation rel, const char *view, Jsonb *masks, bool replace)
 			appendStringInfoString(&sql, ", ");
 		first = false;
 		mask = native_mask(masks, name);
+		(void) shown_type(att, mask, &typmod, &collation, &unfit);
 		if (cpii_class_of_type(att->atttypid, att->atttypmod) != 0)
 			appendStringInfo(&sql, "courier_pii.show_column(t.%s, %s::pg_catalog.regclass, %d::pg_catalog.int2, %s)",
 							 quote_identifier(name), quote_literal_cstr(table),
 							 att->attnum,
 							 cpii_row_rules_scope(RelationGetRelid(rel), name));
+		else if (unfit)
+		{
+			/* the column's type was changed: nothing is shown, rather than all */
+			ereport(WARNING,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("mask \"%s\" does not apply to column \"%s\", which is hidden now",
+							mask, name),
+					 errdetail("The column is of type %s.", format_type_be(att->atttypid)),
+					 errhint("Give it another mask with courier_pii.refresh_masked_view.")));
+			appendStringInfo(&sql, "NULL::%s",
+							 format_type_extended(att->atttypid, att->atttypmod,
+												  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+		}
 		else if (mask != NULL)
 			append_native(&sql, rel, att, mask,
 						  cpii_row_rules_scope(RelationGetRelid(rel), name));
@@ -184,8 +253,8 @@ view_definition(Relation rel, const char *view, Jsonb *masks, bool replace)
 	return sql.data;
 }
 
-static void
-run(const char *sql)
+void
+cpii_run(const char *sql)
 {
 	cpii_internal_execute(sql, 0, NULL, NULL, NULL, false, 0);
 }
@@ -195,8 +264,8 @@ run(const char *sql)
  * INSERT that leaves the column out and one that says NULL stay different.
  * NOT NULL columns need none: there a NULL means the default (masked_write.c).
  */
-static void
-copy_defaults(Relation rel, const char *view)
+void
+cpii_copy_defaults(Relation rel, const char *view)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	Oid			types[2] = {REGCLASSOID, INT2OID};
@@ -215,17 +284,17 @@ copy_defaults(Relation rel, const char *view)
 		cpii_internal_execute("SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid)"
 							  " FROM pg_catalog.pg_attrdef d"
 							  " WHERE d.adrelid = $1 AND d.adnum = $2",
-							  2, types, values, NULL, true, 1);
+							  2, types, values, NULL, false, 1);
 		if (SPI_processed == 1)
-			run(psprintf("ALTER VIEW %s ALTER COLUMN %s SET DEFAULT %s", view,
+			cpii_run(psprintf("ALTER VIEW %s ALTER COLUMN %s SET DEFAULT %s", view,
 						 quote_identifier(NameStr(att->attname)),
 						 SPI_getvalue(SPI_tuptable->vals[0],
 									  SPI_tuptable->tupdesc, 1)));
 	}
 }
 
-static void
-copy_comments(Relation rel, const char *view)
+void
+cpii_copy_comments(Relation rel, const char *view)
 {
 	Oid			types[1] = {REGCLASSOID};
 	Datum		values[1] = {ObjectIdGetDatum(RelationGetRelid(rel))};
@@ -236,7 +305,7 @@ copy_comments(Relation rel, const char *view)
 						  " FROM pg_catalog.pg_attribute a"
 						  " WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped"
 						  " AND pg_catalog.col_description(a.attrelid, a.attnum) IS NOT NULL",
-						  1, types, values, NULL, true, 0);
+						  1, types, values, NULL, false, 0);
 	n = SPI_processed;
 	statements = palloc(sizeof(char *) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
@@ -244,7 +313,7 @@ copy_comments(Relation rel, const char *view)
 								 quote_identifier(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1)),
 								 quote_literal_cstr(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2)));
 	for (uint64 i = 0; i < n; i++)
-		run(statements[i]);
+		cpii_run(statements[i]);
 }
 
 /*
@@ -277,7 +346,7 @@ revoke_on_partitions(Relation rel)
 	for (uint64 i = 0; i < n; i++)
 		statements[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
 	for (uint64 i = 0; i < n; i++)
-		run(statements[i]);
+		cpii_run(statements[i]);
 }
 
 /*
@@ -341,7 +410,7 @@ move_grants(Relation rel, const char *view)
 									   column, table, grantee);
 	}
 	for (int i = 0; i < m; i++)
-		run(statements[i]);
+		cpii_run(statements[i]);
 	revoke_on_partitions(rel);
 }
 
@@ -376,7 +445,7 @@ cpii_create_masked_view(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", RelationGetRelationName(rel))));
 	cpii_require_table_duty(relid);
-	check_masks(masks, rel);
+	cpii_check_masks(masks, rel);
 
 	view = quote_qualified_identifier(schema, RelationGetRelationName(rel));
 	nsp = get_namespace_oid(schema, true);
@@ -396,27 +465,28 @@ cpii_create_masked_view(PG_FUNCTION_ARGS)
 	SPI_connect();
 	if (!OidIsValid(nsp))
 	{
-		run(psprintf("CREATE SCHEMA %s", quote_identifier(schema)));
-		run(psprintf("GRANT USAGE ON SCHEMA %s TO PUBLIC", quote_identifier(schema)));
+		cpii_run(psprintf("CREATE SCHEMA %s", quote_identifier(schema)));
+		cpii_run(psprintf("GRANT USAGE ON SCHEMA %s TO PUBLIC", quote_identifier(schema)));
 	}
-	run(view_definition(rel, view, masks, false));
-	copy_defaults(rel, view);
-	copy_comments(rel, view);
-	run(psprintf("CREATE TRIGGER masked_view_write INSTEAD OF INSERT OR UPDATE OR DELETE"
+	cpii_run(cpii_masked_view_definition(rel, view, masks, false));
+	cpii_copy_defaults(rel, view);
+	cpii_copy_comments(rel, view);
+	cpii_run(psprintf("CREATE TRIGGER masked_view_write INSTEAD OF INSERT OR UPDATE OR DELETE"
 				 " ON %s FOR EACH ROW EXECUTE FUNCTION courier_pii.masked_view_write()",
 				 view));
-	run(psprintf("ALTER VIEW %s OWNER TO %s", view,
+	cpii_run(psprintf("ALTER VIEW %s OWNER TO %s", view,
 				 quote_identifier(GetUserNameFromId(rel->rd_rel->relowner, false))));
 	CommandCounterIncrement();
 	view_oid = get_relname_relid(RelationGetRelationName(rel),
 								 get_namespace_oid(schema, false));
-	run("DELETE FROM courier_pii.masked_view_register m"
+	cpii_run("DELETE FROM courier_pii.masked_view_register m"
 		" WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = m.view)");
 	values[0] = ObjectIdGetDatum(view_oid);
 	values[1] = ObjectIdGetDatum(relid);
 	values[2] = JsonbPGetDatum(masks);
 	cpii_internal_execute("INSERT INTO courier_pii.masked_view_register (view, tbl, masks)"
 						  " VALUES ($1, $2, $3)", 3, types, values, NULL, false, 0);
+	cpii_view_goes_with_table(view_oid, relid);
 	if (PG_GETARG_BOOL(3))
 		move_grants(rel, view);
 	SPI_finish();
@@ -430,41 +500,4 @@ cpii_create_masked_view(PG_FUNCTION_ARGS)
 					 PG_GETARG_BOOL(3) ? "true" : "false");
 	cpii_audit_note(CPII_ACT_POLICY, "create_masked_view", "ok", detail.data);
 	PG_RETURN_OID(view_oid);
-}
-
-void
-cpii_refresh_masked_views(Oid relid)
-{
-	Oid			types[1] = {REGCLASSOID};
-	Datum		values[1] = {ObjectIdGetDatum(relid)};
-	Relation	rel = table_open(relid, ShareLock);
-	char	  **statements;
-	uint64		n;
-
-	SPI_connect();
-	cpii_internal_execute("SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), m.masks"
-						  " FROM courier_pii.masked_view_register m"
-						  " JOIN pg_catalog.pg_class c ON c.oid = m.view"
-						  " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-						  " WHERE m.tbl = $1",
-						  1, types, values, NULL, false, 0);
-	n = SPI_processed;
-	statements = palloc(sizeof(char *) * Max(n, 1));
-	{
-		SPITupleTable *rows = SPI_tuptable;
-
-		for (uint64 i = 0; i < n; i++)
-		{
-			bool		isnull;
-
-			statements[i] = view_definition(rel,
-											SPI_getvalue(rows->vals[i], rows->tupdesc, 1),
-											DatumGetJsonbP(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull)),
-											true);
-		}
-	}
-	for (uint64 i = 0; i < n; i++)
-		run(statements[i]);
-	SPI_finish();
-	table_close(rel, NoLock);
 }

@@ -92,6 +92,9 @@ refuse_obstacles(Relation rel, const char *column, AttrNumber attnum, int class_
 					  " FROM pg_catalog.pg_depend d"
 					  " WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
 					  " AND d.refobjid = $1 AND d.refobjsubid = $2"
+					  /* masked views follow the table */
+					  " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite w JOIN courier_pii.masked_view_register m ON m.view = w.ev_class"
+					  "   WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND w.oid = d.objid)"
 					  " AND (d.classid IN ('pg_catalog.pg_rewrite'::pg_catalog.regclass,"
 					  "  'pg_catalog.pg_trigger'::pg_catalog.regclass, 'pg_catalog.pg_policy'::pg_catalog.regclass,"
 					  "  'pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_publication_rel'::pg_catalog.regclass,"

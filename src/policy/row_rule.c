@@ -74,9 +74,8 @@ is_text_type(Oid type)
 		type == NAMEOID;
 }
 
-/* the table of an "in" condition: beside the ruled table, else by search_path */
-static Oid
-condition_table(const CpiiCondition *c, Oid relid)
+Oid
+cpii_condition_table(const CpiiCondition *c, Oid relid, bool missing_ok)
 {
 	Oid			table = InvalidOid;
 
@@ -93,7 +92,7 @@ condition_table(const CpiiCondition *c, Oid relid)
 		if (!OidIsValid(table))
 			table = RelnameGetRelid(c->table);
 	}
-	if (!OidIsValid(table))
+	if (!OidIsValid(table) && !missing_ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s\" does not exist", c->table)));
@@ -237,7 +236,7 @@ append_condition(StringInfo sql, Oid relid, Oid owner, const char *text)
 		append_test(sql, "t", relid, &c.tests[0]);
 		return;
 	}
-	table = condition_table(&c, relid);
+	table = cpii_condition_table(&c, relid, false);
 	check_comparable(relid, c.column, table, c.table_column);
 	if (pg_class_aclcheck(table, owner, ACL_SELECT) != ACLCHECK_OK)
 		ereport(ERROR,
