@@ -56,6 +56,7 @@ OBJS = \
 	src/policy/condition.o \
 	src/policy/disclosure.o \
 	src/policy/lift.o \
+	src/policy/lift_write.o \
 	src/policy/masked_view.o \
 	src/policy/masked_write.o \
 	src/policy/matrix.o \
@@ -66,6 +67,7 @@ OBJS = \
 	src/policy/view_calls.o \
 	src/policy/view_follow.o \
 	src/policy/view_rebuild.o \
+	src/policy/view_upsert.o \
 	src/guard/access.o \
 	src/guard/account.o \
 	src/guard/meter.o \
@@ -111,6 +113,7 @@ REGRESS = \
 	10_people \
 	31_cut_key \
 	32_view_refresh \
+	33_view_write \
 	99_privileges
 ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii

@@ -6,3 +6,11 @@ COMMENT ON FUNCTION courier_pii.refresh_masked_view(regclass, jsonb) IS 'bring a
 REVOKE EXECUTE ON FUNCTION courier_pii.refresh_masked_view(regclass, jsonb) FROM PUBLIC;
 -- table owners call it for their own tables; it checks
 GRANT EXECUTE ON FUNCTION courier_pii.refresh_masked_view(regclass, jsonb) TO PUBLIC;
+
+-- INSERT ... ON CONFLICT through a masked view
+CREATE FUNCTION courier_pii.upsert(view regclass, new_row jsonb, key name[]) RETURNS text
+    AS 'MODULE_PATHNAME', 'cpii_upsert' LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION courier_pii.upsert(regclass, jsonb, name[]) IS 'update the row with this key through a masked view, or insert it';
+REVOKE EXECUTE ON FUNCTION courier_pii.upsert(regclass, jsonb, name[]) FROM PUBLIC;
+-- it does what its caller may do through the view
+GRANT EXECUTE ON FUNCTION courier_pii.upsert(regclass, jsonb, name[]) TO PUBLIC;

@@ -39,6 +39,7 @@
 
 #include "base/compat.h"
 #include "policy/lift.h"
+#include "policy/lift_write.h"
 #include "policy/view_calls.h"
 #include "sealed/search.h"
 #include "sealed/seal.h"
@@ -623,6 +624,10 @@ cpii_lift_query(Query *query)
 {
 	const CpiiOids *oids;
 	bool		decided;
+	int			written;
+	List	   *ctes = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
 
 	if (query->commandType == CMD_UTILITY)
 		return false;
@@ -630,9 +635,20 @@ cpii_lift_query(Query *query)
 	if (oids == NULL ||
 		!query_tree_walker(query, interesting_walker, (void *) oids, 0))
 		return false;
+	written = cpii_written_view(query);
+	foreach(lc, query->cteList)
+		ctes = lappend_int(ctes, cpii_written_view((Query *) lfirst_node(CommonTableExpr, lc)->ctequery));
 	cpii_mark_view_calls(query, oids);
 	decided = cpii_fold_roles(query, oids);
 	(void) inline_ctes_walker((Node *) query, NULL);
 	(void) lift_walker((Node *) query, (void *) oids);
+	if (written != 0)
+		cpii_lock_written_rows(query, written);
+	forboth(lc, query->cteList, lc2, ctes)
+	{
+		if (lfirst_int(lc2) != 0)
+			cpii_lock_written_rows((Query *) lfirst_node(CommonTableExpr, lc)->ctequery,
+								   lfirst_int(lc2));
+	}
 	return decided;
 }

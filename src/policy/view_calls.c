@@ -118,9 +118,8 @@ cpii_door_call(Node *expr, const CpiiOids *oids)
 	return call;
 }
 
-/* the view that a subquery was made of, or InvalidOid */
-static Oid
-view_of(RangeTblEntry *rte)
+Oid
+cpii_view_of(RangeTblEntry *rte)
 {
 	RangeTblEntry *first;
 
@@ -154,7 +153,7 @@ mark_walker(Node *node, void *arg)
 
 			if (rte->rtekind != RTE_SUBQUERY || rte->subquery == NULL)
 				continue;
-			base = OidIsValid(view_of(rte)) ? cpii_masked_view_base(view_of(rte)) : InvalidOid;
+			base = OidIsValid(cpii_view_of(rte)) ? cpii_masked_view_base(cpii_view_of(rte)) : InvalidOid;
 			if (!OidIsValid(base))
 				continue;
 			foreach(lc2, rte->subquery->targetList)

@@ -15,6 +15,9 @@
 /* the call of show_column that an expression is, or NULL */
 extern FuncExpr *cpii_door_call(Node *expr, const CpiiOids *oids);
 
+/* the view that a subquery was made of, or InvalidOid */
+extern Oid	cpii_view_of(RangeTblEntry *rte);
+
 /*
  * Decide acts_as('role') for the person who is acting (in place).  True when
  * there was one: the plan then depends on the role and on the policy.
