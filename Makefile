@@ -72,6 +72,7 @@ OBJS = \
 	src/guard/account.o \
 	src/guard/meter.o \
 	src/guard/outflow.o \
+	src/guard/plan_mark.o \
 	src/guard/statement_hooks.o \
 	src/guard/utility_hook.o \
 	src/guard/watch.o \

@@ -41,6 +41,16 @@ typedef struct CpiiStatement
 
 extern CpiiStatement cpii_statement;
 
+/* did it do anything that is worth a record? */
+static inline bool
+cpii_statement_used(void)
+{
+	const CpiiStatement *s = &cpii_statement;
+
+	return s->nrelations > 0 || s->disclosed > 0 || s->masked > 0 ||
+		s->probes > 0 || s->limit_hit;
+}
+
 /*
  * Called by the door before it returns a clear value: raises PI001 when the
  * allowance is used up (warns once in "warn" mode), else counts it.  The guard

@@ -3,8 +3,9 @@
  * internal.c
  *	  Statements that the extension itself runs, and names of its objects.
  *
- * cpii_internal_depth is reset at (sub)transaction abort to the depth that the
- * (sub)transaction began with, so an error cannot leave the mark behind.
+ * cpii_internal_depth and cpii_planning_depth are reset at (sub)transaction
+ * abort to what the (sub)transaction began with, so an error cannot leave a
+ * mark behind.
  *
  *-------------------------------------------------------------------------
  */
@@ -147,6 +148,7 @@ typedef struct SubxactMark
 {
 	SubTransactionId subid;
 	int			depth;
+	int			planning;
 } SubxactMark;
 
 static SubxactMark marks[MAX_SUBXACT_MARKS];
@@ -155,6 +157,8 @@ static int	nmarks = 0;
 static void
 internal_xact_callback(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_PRE_COMMIT)
+		return;
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT ||
 		event == XACT_EVENT_PREPARE || event == XACT_EVENT_PARALLEL_ABORT ||
 		event == XACT_EVENT_PARALLEL_COMMIT)
@@ -172,23 +176,28 @@ internal_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 	if (event == SUBXACT_EVENT_START_SUB)
 	{
 		/* deeper nesting than we track can only start outside internal code */
-		if (nmarks < MAX_SUBXACT_MARKS && cpii_internal_depth > 0)
+		if (nmarks < MAX_SUBXACT_MARKS &&
+			(cpii_internal_depth > 0 || cpii_planning_depth > 0))
 		{
 			marks[nmarks].subid = mySubid;
 			marks[nmarks].depth = cpii_internal_depth;
+			marks[nmarks].planning = cpii_planning_depth;
 			nmarks++;
 		}
 	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
 		int			depth = 0;
+		int			planning = 0;
 
 		while (nmarks > 0 && marks[nmarks - 1].subid >= mySubid)
 		{
 			depth = marks[nmarks - 1].depth;
+			planning = marks[nmarks - 1].planning;
 			nmarks--;
 		}
 		cpii_internal_depth = depth;
+		cpii_planning_depth = planning;
 	}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 	{

@@ -27,8 +27,10 @@
 #include "commands/extension.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "tcop/pquery.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/typcache.h"
@@ -45,6 +47,7 @@
 static ExecutorCheckPerms_hook_type prev_ExecutorCheckPerms = NULL;
 static object_access_hook_type prev_object_access = NULL;
 static Oid	restore_relid = InvalidOid;
+List	   *cpii_plain_rtable = NIL;
 
 void
 cpii_access_allow_restore(Oid relid)
@@ -104,16 +107,13 @@ in_foreign_key_check(void)
 	return (context & SECURITY_NOFORCE_RLS) != 0;
 }
 
-static bool
-cpii_ExecutorCheckPerms(CPII_CHECK_PERMS_PARAMS)
+static pg_noinline bool
+check_relations(CPII_CHECK_PERMS_PARAMS)
 {
 	ListCell   *lc;
 	Oid			relid;
 	AclMode		required;
 
-	if (prev_ExecutorCheckPerms &&
-		!prev_ExecutorCheckPerms(CPII_CHECK_PERMS_ARGS))
-		return false;
 	if (cpii_internal_depth > 0 || creating_extension || IsParallelWorker() ||
 		in_foreign_key_check() || !OidIsValid(cpii_sealed_type()))
 		return true;
@@ -123,6 +123,19 @@ cpii_ExecutorCheckPerms(CPII_CHECK_PERMS_PARAMS)
 			return false;
 	}
 	return true;
+}
+
+static bool
+cpii_ExecutorCheckPerms(CPII_CHECK_PERMS_PARAMS)
+{
+	List	   *plain = cpii_plain_rtable;
+
+	cpii_plain_rtable = NIL;
+	if (prev_ExecutorCheckPerms &&
+		!prev_ExecutorCheckPerms(CPII_CHECK_PERMS_ARGS))
+		return false;
+	return (plain != NIL && rangeTable == plain) ||
+		check_relations(CPII_CHECK_PERMS_ARGS);
 }
 
 /*
@@ -239,11 +252,13 @@ cpii_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 
 	if (access == OAT_FUNCTION_EXECUTE)
 	{
-		/* fast-path calls pass no executor hook */
-		if (!cpii_statement.open && cpii_internal_depth == 0 && !IsParallelWorker())
+		/* fast-path calls pass no executor hook, and have no portal */
+		if (ActivePortal == NULL && !cpii_statement.open &&
+			cpii_internal_depth == 0 && !IsParallelWorker())
 			cpii_roster_check();
+		return;
 	}
-	else if ((access == OAT_POST_CREATE || access == OAT_POST_ALTER) &&
+	if ((access == OAT_POST_CREATE || access == OAT_POST_ALTER) &&
 			 classId == RelationRelationId && objectId >= FirstNormalObjectId &&
 			 cpii_preloaded && !creating_extension && !IsBootstrapProcessingMode())
 	{
@@ -252,10 +267,12 @@ cpii_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 	}
 }
 
-static void
-xact_callback(XactEvent event, void *arg)
+/* a transaction or a part of it failed */
+void
+cpii_access_at_abort(void)
 {
 	restore_relid = InvalidOid;
+	cpii_plain_rtable = NIL;
 }
 
 void
@@ -265,5 +282,4 @@ cpii_access_init(void)
 	ExecutorCheckPerms_hook = cpii_ExecutorCheckPerms;
 	prev_object_access = object_access_hook;
 	object_access_hook = cpii_object_access;
-	RegisterXactCallback(xact_callback, NULL);
 }

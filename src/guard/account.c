@@ -11,8 +11,6 @@
  */
 #include "postgres.h"
 
-#include <signal.h>
-
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -49,7 +47,7 @@ typedef struct Account
 static Account account;
 
 /* an account is open, or closed but its last record is not written yet */
-static volatile sig_atomic_t unsettled = false;
+volatile sig_atomic_t cpii_account_unsettled = false;
 
 /* a BEGIN record is being written: messages must not ask for another */
 static bool beginning = false;
@@ -79,7 +77,7 @@ cpii_account_open(CommandTag tag, const char *source, uint64 query_id)
 	}
 	cpii_statement_reset();
 	cpii_statement.open = true;
-	unsettled = true;
+	cpii_account_unsettled = true;
 	beginning = false;
 	account.number++;
 	account.tag = tag;
@@ -90,13 +88,6 @@ cpii_account_open(CommandTag tag, const char *source, uint64 query_id)
 	account.rows = 0;
 	account.watched = false;
 	return true;
-}
-
-void
-cpii_account_drop(void)
-{
-	cpii_statement.open = false;
-	unsettled = false;
 }
 
 uint64
@@ -129,14 +120,6 @@ void
 cpii_account_rows(int64 rows)
 {
 	account.rows += rows;
-}
-
-static bool
-worth_a_record(void)
-{
-	return cpii_statement.nrelations > 0 || cpii_statement.disclosed > 0 ||
-		cpii_statement.masked > 0 || cpii_statement.probes > 0 ||
-		cpii_statement.limit_hit;
 }
 
 /*
@@ -234,7 +217,7 @@ cpii_account_begin(bool sync)
 bool
 cpii_account_recorded(void)
 {
-	return !unsettled || cpii_statement.begin_seq != 0 ||
+	return !cpii_account_unsettled || cpii_statement.begin_seq != 0 ||
 		(cpii_statement.disclosed == 0 && cpii_statement.masked == 0);
 }
 
@@ -276,49 +259,44 @@ record_refusal(CpiiAuditEvent *event)
 }
 
 void
-cpii_account_close(void)
+cpii_account_close_used(void)
 {
 	int64		disclosed = cpii_statement.disclosed;
+	CpiiAuditEvent event;
+	char		query[MAX_QUERY_TEXT];
 
-	if (worth_a_record())
+	(void) cpii_session_actor();
+	fill_event(&event, query, true);
+	if (event.action == CPII_ACT_READ && event.disclosed == 0 &&
+		event.masked == 0 && event.probes > 0)
+		event.action = CPII_ACT_SEARCH;
+	event.phase = cpii_statement.begin_seq ? CPII_PHASE_END : CPII_PHASE_SINGLE;
+	event.outcome = "ok";
+
+	/*
+	 * Closed whatever happens now: an error here must not be recorded as
+	 * another end of the same statement.
+	 */
+	cpii_statement.open = false;
+	cpii_meter_charge(disclosed);
+	if (cpii_statement.limit_hit)
 	{
-		CpiiAuditEvent event;
-		char		query[MAX_QUERY_TEXT];
-
-		(void) cpii_session_actor();
-		fill_event(&event, query, true);
-		if (event.action == CPII_ACT_READ && event.disclosed == 0 &&
-			event.masked == 0 && event.probes > 0)
-			event.action = CPII_ACT_SEARCH;
-		event.phase = cpii_statement.begin_seq ? CPII_PHASE_END : CPII_PHASE_SINGLE;
-		event.outcome = "ok";
-
-		/*
-		 * Closed whatever happens now: an error here must not be recorded as
-		 * another end of the same statement.
-		 */
-		cpii_statement.open = false;
-		cpii_meter_charge(disclosed);
-		if (cpii_statement.limit_hit)
-		{
-			/* the error was caught by the statement's code, or was a warning */
-			event.sqlstate = CPII_ERRCODE_LIMIT_REACHED;
-			if (cpii_enforcement == CPII_ENFORCE_ON)
-				event.outcome = "blocked";
-		}
-		PG_TRY();
-		{
-			(void) cpii_audit_write(&event, is_bulk());
-		}
-		PG_FINALLY();
-		{
-			unsettled = false;
-		}
-		PG_END_TRY();
-		if (cpii_statement.limit_hit && cpii_enforcement == CPII_ENFORCE_ON)
-			record_refusal(&event);
+		/* the error was caught by the statement's code, or was a warning */
+		event.sqlstate = CPII_ERRCODE_LIMIT_REACHED;
+		if (cpii_enforcement == CPII_ENFORCE_ON)
+			event.outcome = "blocked";
 	}
-	cpii_account_drop();
+	PG_TRY();
+	{
+		(void) cpii_audit_write(&event, is_bulk());
+	}
+	PG_FINALLY();
+	{
+		cpii_account_unsettled = false;
+	}
+	PG_END_TRY();
+	if (cpii_statement.limit_hit && cpii_enforcement == CPII_ENFORCE_ON)
+		record_refusal(&event);
 }
 
 static const char *
@@ -356,9 +334,9 @@ close_with(int sqlstate)
 		return;
 	cpii_statement.open = false;
 	cpii_meter_charge(disclosed);
-	if (!worth_a_record())
+	if (!cpii_statement_used())
 	{
-		unsettled = false;
+		cpii_account_unsettled = false;
 		return;
 	}
 	fill_event(&event, query, false);
@@ -368,7 +346,7 @@ close_with(int sqlstate)
 		event.action = CPII_ACT_DENIED;
 	event.phase = event.begin_seq ? CPII_PHASE_END : CPII_PHASE_SINGLE;
 	(void) cpii_audit_write_noerror(&event, true);
-	unsettled = false;
+	cpii_account_unsettled = false;
 	if (event.action != CPII_ACT_DENIED &&
 		(refused || sqlstate == CPII_ERRCODE_LIMIT_REACHED))
 		record_refusal(&event);
@@ -417,6 +395,19 @@ cpii_account_touch_plan(PlannedStmt *plan)
 	ListCell   *lc;
 	bool		any = false;
 
+	if (cpii_plan_marked(plan) != NULL)
+	{
+		for_each_from(lc, plan->invalItems, 1)
+		{
+			PlanInvalItem *item = lfirst_node(PlanInvalItem, lc);
+
+			if (item->cacheId != CPII_MARK_RELATION)
+				break;
+			cpii_statement_touch(item->hashValue);
+			any = true;
+		}
+		return any;
+	}
 	foreach(lc, plan->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
@@ -431,17 +422,12 @@ cpii_account_touch_plan(PlannedStmt *plan)
 	return any;
 }
 
-/* an error outside the hooks' own blocks must not leave an account open */
-static void
-xact_callback(XactEvent event, void *arg)
+void
+cpii_account_at_abort(void)
 {
-	if (event == XACT_EVENT_ABORT)
-	{
-		cpii_executor_depth = 0;
-		if (cpii_statement.open)
-			close_with(ERRCODE_INTERNAL_ERROR);
-		cpii_statement_reset();
-	}
+	if (cpii_statement.open)
+		close_with(ERRCODE_INTERNAL_ERROR);
+	cpii_statement_reset();
 }
 
 void
@@ -449,6 +435,5 @@ cpii_account_init(void)
 {
 	cpii_begin_record = begin_record;
 	cpii_outflow_init();
-	RegisterXactCallback(xact_callback, NULL);
 	CacheRegisterRelcacheCallback(forget_names, (Datum) 0);
 }

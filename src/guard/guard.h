@@ -8,11 +8,15 @@
 #ifndef CPII_GUARD_H
 #define CPII_GUARD_H
 
+#include <signal.h>
+
 #include "executor/executor.h"
 #include "nodes/plannodes.h"
 #include "tcop/cmdtag.h"
+#include "utils/hsearch.h"
 
 #include "audit/record.h"
+#include "audit/statement.h"
 
 /* ---- the account around a statement (account.c) ---- */
 
@@ -49,19 +53,38 @@ extern bool cpii_account_begin_noerror(void);
 /* rows handed to the client by parts that the executor hooks do not see */
 extern void cpii_account_rows(int64 rows);
 
+/* an account is open, or closed but its last record is not written yet */
+extern volatile sig_atomic_t cpii_account_unsettled;
+
 /* forget an account in which nothing was read */
-extern void cpii_account_drop(void);
+static inline void
+cpii_account_drop(void)
+{
+	cpii_statement.open = false;
+	cpii_account_unsettled = false;
+}
 
 /* the open account's number in this backend */
 extern uint64 cpii_account_number(void);
 
 /* close after success, or in a PG_CATCH block */
-extern void cpii_account_close(void);
+extern void cpii_account_close_used(void);
+
+static inline void
+cpii_account_close(void)
+{
+	if (unlikely(cpii_statement_used()))
+		cpii_account_close_used();
+	cpii_account_drop();
+}
+
 extern void cpii_account_close_error(void);
 
 /* protected relations of a plan are put into the account; any found? */
 extern bool cpii_account_touch_plan(PlannedStmt *plan);
 
+/* at transaction abort: an error outside the hooks must not leave it open */
+extern void cpii_account_at_abort(void);
 extern void cpii_account_init(void);
 
 /* ---- watch.c ---- */
@@ -78,6 +101,52 @@ extern DestReceiver *cpii_watch(CpiiWatchReceiver *watch, DestReceiver *inner);
 
 /* does the plan call nothing but built-in functions and ours? */
 extern bool cpii_plan_is_quiet(PlannedStmt *plan);
+
+/* ---- plan_mark.c ---- */
+
+/*
+ * Write into a fresh plan which of its relations are ours, so that nobody has
+ * to look again when it runs.  The marks are copied and cached with the plan,
+ * and void with it: a relation whose nature changes is invalidated.
+ */
+extern void cpii_plan_mark(PlannedStmt *plan);
+
+/* first of the invalidation items of a marked plan; no cache has this number */
+#define CPII_MARK_KNOWN (-7419)
+/* likewise: the hash value is the OID of a protected relation */
+#define CPII_MARK_RELATION (-7420)
+#define CPII_MARK_PLAIN 1		/* bit: nothing of ours, built-in functions only */
+#define CPII_MARK_READ 2		/* bit: and it changes nothing */
+
+/* the mark, or NULL: some other planner made the plan, or a worker runs it */
+static inline PlanInvalItem *
+cpii_plan_marked(PlannedStmt *plan)
+{
+	PlanInvalItem *item;
+
+	if (plan->invalItems == NIL)
+		return NULL;
+	item = linitial(plan->invalItems);
+	return item->cacheId == CPII_MARK_KNOWN ? item : NULL;
+}
+
+/* known to touch no relation of ours and to call built-in functions only */
+static inline bool
+cpii_plan_is_plain(PlannedStmt *plan)
+{
+	PlanInvalItem *mark = cpii_plan_marked(plan);
+
+	return mark != NULL && (mark->hashValue & CPII_MARK_PLAIN) != 0;
+}
+
+static inline bool
+cpii_plan_is_plain_read(PlannedStmt *plan)
+{
+	PlanInvalItem *mark = cpii_plan_marked(plan);
+
+	return mark != NULL &&
+		mark->hashValue == (CPII_MARK_PLAIN | CPII_MARK_READ);
+}
 
 /* ---- statement_hooks.c ---- */
 
@@ -97,10 +166,26 @@ extern void cpii_meter_charge(int64 disclosed);
 extern void cpii_meter_enter_slice(const QueryDesc *query, uint64 account);
 extern void cpii_meter_leave_slice(const QueryDesc *query, uint64 account,
 								   int64 disclosed);
-extern void cpii_meter_forget_slices(const QueryDesc *query);
+extern HTAB *cpii_meter_slices;	/* NULL: no plan gave anything yet */
+extern void cpii_meter_forget_slice(const QueryDesc *query);
+
+static inline void
+cpii_meter_forget_slices(const QueryDesc *query)
+{
+	if (unlikely(cpii_meter_slices != NULL))
+		cpii_meter_forget_slice(query);
+}
+
+extern void cpii_meter_at_end(void);
 
 /* ---- access.c ---- */
 extern void cpii_access_init(void);
+/*
+ * The range table of a plain plan that is about to start: its permission check
+ * needs no look.  Compared, never followed; the check takes it away.
+ */
+extern List *cpii_plain_rtable;
+extern void cpii_access_at_abort(void);
 /* the next COPY FROM into this (empty) register is a restore */
 extern void cpii_access_allow_restore(Oid relid);
 

@@ -16,7 +16,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
@@ -36,7 +35,7 @@ typedef struct Slices
 	int64		current;		/* given in this account */
 } Slices;
 
-static HTAB *slices = NULL;
+HTAB	   *cpii_meter_slices = NULL;
 
 static int64
 smaller(int64 allowance, int64 limit, int64 used)
@@ -79,9 +78,9 @@ cpii_meter_enter_slice(const QueryDesc *query, uint64 account)
 {
 	Slices	   *entry;
 
-	if (slices == NULL)
+	if (cpii_meter_slices == NULL)
 		return;
-	entry = hash_search(slices, &query, HASH_FIND, NULL);
+	entry = hash_search(cpii_meter_slices, &query, HASH_FIND, NULL);
 	if (entry == NULL || entry->account == account)
 		return;
 	entry->settled += entry->current;
@@ -99,17 +98,17 @@ cpii_meter_leave_slice(const QueryDesc *query, uint64 account, int64 disclosed)
 
 	if (disclosed <= 0)
 		return;
-	if (slices == NULL)
+	if (cpii_meter_slices == NULL)
 	{
 		HASHCTL		ctl;
 
 		ctl.keysize = sizeof(const QueryDesc *);
 		ctl.entrysize = sizeof(Slices);
 		ctl.hcxt = TopMemoryContext;
-		slices = hash_create("courier_pii cursors", 16, &ctl,
+		cpii_meter_slices = hash_create("courier_pii cursors", 16, &ctl,
 							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	entry = hash_search(slices, &query, HASH_ENTER, &found);
+	entry = hash_search(cpii_meter_slices, &query, HASH_ENTER, &found);
 	if (!found)
 		entry->settled = entry->current = 0;
 	entry->account = account;
@@ -118,27 +117,22 @@ cpii_meter_leave_slice(const QueryDesc *query, uint64 account, int64 disclosed)
 
 /* an address may be used again */
 void
-cpii_meter_forget_slices(const QueryDesc *query)
+cpii_meter_forget_slice(const QueryDesc *query)
 {
-	if (slices != NULL)
-		(void) hash_search(slices, &query, HASH_REMOVE, NULL);
+	(void) hash_search(cpii_meter_slices, &query, HASH_REMOVE, NULL);
 }
 
-static void
-xact_callback(XactEvent event, void *arg)
+/* the transaction ends */
+void
+cpii_meter_at_end(void)
 {
-	if (slices != NULL &&
-		(event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
-		 event == XACT_EVENT_PREPARE))
-	{
-		hash_destroy(slices);
-		slices = NULL;
-	}
+	if (cpii_meter_slices != NULL)
+		hash_destroy(cpii_meter_slices);
+	cpii_meter_slices = NULL;
 }
 
 void
 cpii_meter_init(void)
 {
 	cpii_allowance_source = fill_allowance;
-	RegisterXactCallback(xact_callback, NULL);
 }

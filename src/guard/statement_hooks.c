@@ -38,28 +38,57 @@ static ExecutorStart_hook_type prev_ExecutorStart = NULL;
 static ExecutorRun_hook_type prev_ExecutorRun = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish = NULL;
 
+/*
+ * Can the query hold nothing that must be rewritten?  True for plain tables
+ * joined any way, without subqueries: most of what a database is asked.
+ */
+static bool
+is_plain_query(Query *query)
+{
+	ListCell   *lc;
+
+	if (query->hasSubLinks || query->cteList != NIL)
+		return false;
+	foreach(lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->rtekind == RTE_RELATION)
+		{
+			if (cpii_relation_flags(rte->relid) != 0)
+				return false;
+		}
+		else if (rte->rtekind != RTE_JOIN && rte->rtekind != RTE_RESULT)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * No block of its own for errors: what a failed planner leaves in
+ * cpii_planning_depth is put right at the end of the (sub)transaction.
+ */
 static PlannedStmt *
 cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 			 ParamListInfo boundParams)
 {
 	PlannedStmt *result;
-	volatile bool decided = false;
+	int			save_depth = cpii_planning_depth;
+	bool		usable = IsTransactionState();
+	bool		decided = false;
 
-	if (IsTransactionState())
+	if (usable && parse->commandType != CMD_UTILITY && !is_plain_query(parse))
+	{
+		/* what was revoked meanwhile holds within an open transaction, too */
+		AcceptInvalidationMessages();
 		decided = cpii_lift_query(parse);
-	cpii_planning_depth++;
-	PG_TRY();
-	{
-		if (prev_planner)
-			result = prev_planner(parse, query_string, cursorOptions, boundParams);
-		else
-			result = standard_planner(parse, query_string, cursorOptions, boundParams);
 	}
-	PG_FINALLY();
-	{
-		cpii_planning_depth--;
-	}
-	PG_END_TRY();
+	cpii_planning_depth = save_depth + 1;
+	if (prev_planner)
+		result = prev_planner(parse, query_string, cursorOptions, boundParams);
+	else
+		result = standard_planner(parse, query_string, cursorOptions, boundParams);
+	cpii_planning_depth = save_depth;
 
 	/*
 	 * Roles were decided in the plan: it depends on the role, and on one
@@ -71,6 +100,8 @@ cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 		result->relationOids = list_append_unique_oid(result->relationOids,
 													  cpii_policy_version_relation());
 	}
+	if (usable)
+		cpii_plan_mark(result);
 	return result;
 }
 
@@ -100,12 +131,13 @@ call_ExecutorStart(QueryDesc *queryDesc, int eflags)
 		standard_ExecutorStart(queryDesc, eflags);
 }
 
-static void
-cpii_ExecutorStart(QueryDesc *queryDesc, int eflags)
+static pg_noinline void
+start_watched(QueryDesc *queryDesc, int eflags)
 {
 	bool		opened;
 	int			nrelations;
 
+	cpii_plain_rtable = NIL;
 	if (cpii_executor_depth == 0 && cpii_internal_depth == 0 && !IsParallelWorker())
 	{
 		/* what was revoked meanwhile holds within an open transaction, too */
@@ -154,6 +186,23 @@ cpii_ExecutorStart(QueryDesc *queryDesc, int eflags)
 }
 
 static void
+cpii_ExecutorStart(QueryDesc *queryDesc, int eflags)
+{
+	if (likely(cpii_plan_is_plain(queryDesc->plannedstmt)))
+	{
+		/*
+		 * Nothing of ours, and no cached plan below it: what a built-in
+		 * function such as query_to_xml() reads is planned when it is called.
+		 */
+		cpii_meter_forget_slices(queryDesc);
+		cpii_plain_rtable = queryDesc->plannedstmt->rtable;
+		call_ExecutorStart(queryDesc, eflags);
+	}
+	else
+		start_watched(queryDesc, eflags);
+}
+
+static inline void
 call_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 {
 	if (prev_ExecutorRun)
@@ -274,8 +323,62 @@ enter_frame(QueryDesc *queryDesc, Frame *frame, CpiiWatchReceiver *watch)
 	cpii_planning_depth = 0;
 }
 
+/*
+ * A SELECT that touches nothing of ours: an account, for what its functions
+ * may read, and nothing else.
+ */
 static void
-cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
+run_plain(CPII_EXECUTOR_RUN_PARAMS)
+{
+	int			save_planning = cpii_planning_depth;
+	int			save_depth = cpii_executor_depth;
+	bool		save_writing;
+	int64		before;
+	bool		opened;
+
+	if (save_depth == 0)
+		cpii_roster_check();
+	opened = cpii_account_open(CMDTAG_SELECT, queryDesc->sourceText,
+							   queryDesc->plannedstmt->queryId);
+	save_writing = opened ? false : cpii_statement.writing;
+	before = cpii_statement.disclosed;
+	PG_TRY();
+	{
+		if (unlikely(cpii_meter_slices != NULL) && !CPII_EXECUTE_ONCE)
+			cpii_meter_enter_slice(queryDesc, cpii_account_number());
+		cpii_statement.writing = false;
+		cpii_executor_depth++;
+		cpii_planning_depth = 0;
+		call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
+	}
+	PG_CATCH();
+	{
+		cpii_executor_depth = save_depth;
+		cpii_planning_depth = save_planning;
+		cpii_statement.writing = save_writing;
+		if (opened)
+		{
+			if (queryDesc->estate)
+				cpii_account_rows((int64) queryDesc->estate->es_processed);
+			cpii_account_close_error();
+		}
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	cpii_executor_depth = save_depth;
+	cpii_planning_depth = save_planning;
+	cpii_statement.writing = save_writing;
+	if (unlikely(cpii_statement.disclosed != before) && !CPII_EXECUTE_ONCE)
+		cpii_meter_leave_slice(queryDesc, cpii_account_number(),
+							   cpii_statement.disclosed - before);
+	if (opened || goes_out(queryDesc->dest, save_depth))
+		cpii_account_rows((int64) queryDesc->estate->es_processed);
+	if (opened)
+		cpii_account_close();
+}
+
+static pg_noinline void
+run_watched(CPII_EXECUTOR_RUN_PARAMS)
 {
 	Frame		frame;
 	CpiiWatchReceiver watch;
@@ -344,6 +447,19 @@ cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 }
 
 static void
+cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
+{
+	CommandDest dest = queryDesc->dest->mydest;
+
+	if (likely(cpii_plan_is_plain_read(queryDesc->plannedstmt) &&
+			   dest != DestIntoRel && dest != DestTransientRel &&
+			   dest != DestCopyOut && cpii_internal_depth == 0))
+		run_plain(CPII_EXECUTOR_RUN_ARGS);
+	else
+		run_watched(CPII_EXECUTOR_RUN_ARGS);
+}
+
+static void
 call_ExecutorFinish(QueryDesc *queryDesc)
 {
 	if (prev_ExecutorFinish)
@@ -353,16 +469,11 @@ call_ExecutorFinish(QueryDesc *queryDesc)
 }
 
 /* AFTER triggers run here: an account of their own, and no clear text */
-static void
-cpii_ExecutorFinish(QueryDesc *queryDesc)
+static pg_noinline void
+finish_watched(QueryDesc *queryDesc)
 {
 	Frame		frame;
 
-	if (cpii_internal_depth > 0 || IsParallelWorker())
-	{
-		call_ExecutorFinish(queryDesc);
-		return;
-	}
 	frame.save_planning = cpii_planning_depth;
 	frame.save_depth = cpii_executor_depth;
 	frame.save_dest = queryDesc->dest;
@@ -374,8 +485,7 @@ cpii_ExecutorFinish(QueryDesc *queryDesc)
 	PG_TRY();
 	{
 		cpii_executor_depth++;
-		if (queryDesc->plannedstmt->commandType != CMD_SELECT)
-			cpii_statement.no_clear = true;
+		cpii_statement.no_clear = true;
 		call_ExecutorFinish(queryDesc);
 	}
 	PG_CATCH();
@@ -389,6 +499,48 @@ cpii_ExecutorFinish(QueryDesc *queryDesc)
 	leave_frame(queryDesc, &frame);
 	if (frame.opened)
 		cpii_account_close();
+}
+
+static void
+cpii_ExecutorFinish(QueryDesc *queryDesc)
+{
+	/* a read has no triggers to run */
+	if (cpii_internal_depth > 0 || IsParallelWorker() ||
+		(queryDesc->plannedstmt->commandType == CMD_SELECT &&
+		 !queryDesc->plannedstmt->hasModifyingCTE))
+		call_ExecutorFinish(queryDesc);
+	else
+		finish_watched(queryDesc);
+}
+
+/* one callback for all of the guard: every transaction calls it */
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_COMMIT)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_ABORT:
+			cpii_executor_depth = 0;
+			cpii_account_at_abort();
+			/* FALLTHROUGH */
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+			cpii_access_at_abort();
+			cpii_meter_at_end();
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+				 SubTransactionId parentSubid, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		cpii_access_at_abort();
 }
 
 void
@@ -407,4 +559,6 @@ cpii_guard_init(void)
 	ExecutorRun_hook = cpii_ExecutorRun;
 	prev_ExecutorFinish = ExecutorFinish_hook;
 	ExecutorFinish_hook = cpii_ExecutorFinish;
+	RegisterXactCallback(xact_callback, NULL);
+	RegisterSubXactCallback(subxact_callback, NULL);
 }

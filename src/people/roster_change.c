@@ -257,11 +257,10 @@ withdraw_pending(SubTransactionId subid)
 		record_withdrawal(count);
 }
 
-static void
-change_xact_callback(XactEvent event, void *arg)
+/* apart, so that a transaction with nothing pending pays next to nothing */
+static pg_noinline void
+end_pending(XactEvent event)
 {
-	if (pending == NULL)
-		return;
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
@@ -288,6 +287,13 @@ change_xact_callback(XactEvent event, void *arg)
 		default:
 			break;
 	}
+}
+
+static void
+change_xact_callback(XactEvent event, void *arg)
+{
+	if (unlikely(pending != NULL))
+		end_pending(event);
 }
 
 static void

@@ -86,6 +86,15 @@ static HTAB *columns = NULL;	/* NULL when no column entries exist */
 static bool superuser_person = false;
 
 static HTAB *relations = NULL;
+
+/* what was asked last, one relation a place; 0 = free */
+#define RECENT_RELATIONS 64
+static struct
+{
+	Oid			relid;
+	int			flags;
+}			recent[RECENT_RELATIONS];
+
 static Oid	disclosure_relation = InvalidOid;
 static Oid	view_relation = InvalidOid;
 static bool callbacks_registered = false;
@@ -108,9 +117,12 @@ policy_relation_changed(Datum arg, Oid relid)
 		{
 			hash_destroy(relations);
 			relations = NULL;
+			memset(recent, 0, sizeof(recent));
+			return;
 		}
-		else
-			(void) hash_search(relations, &relid, HASH_REMOVE, NULL);
+		if (recent[relid % RECENT_RELATIONS].relid == relid)
+			recent[relid % RECENT_RELATIONS].relid = InvalidOid;
+		(void) hash_search(relations, &relid, HASH_REMOVE, NULL);
 	}
 }
 
@@ -529,7 +541,15 @@ cpii_masked_view_base(Oid view)
 int
 cpii_relation_flags(Oid relid)
 {
+	int			place = relid % RECENT_RELATIONS;
+	int			flags;
+
 	if (relid < FirstNormalObjectId || !OidIsValid(cpii_sealed_type()))
 		return 0;
-	return relation_entry(relid)->flags;
+	if (recent[place].relid == relid)
+		return recent[place].flags;
+	flags = relation_entry(relid)->flags;
+	recent[place].relid = relid;
+	recent[place].flags = flags;
+	return flags;
 }

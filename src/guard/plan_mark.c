@@ -1,0 +1,60 @@
+/*-------------------------------------------------------------------------
+ *
+ * plan_mark.c
+ *	  Marks in a plan that tell which of its relations are ours.
+ *
+ * Most statements touch nothing of ours, and they should not pay for looking.
+ * A plan has no room for other people's notes, but its list of items that
+ * invalidate it has: items with cache numbers that no cache has never match.
+ * A relation that becomes protected, or a view that becomes a masked view, is
+ * invalidated by that very change, and so are the plans that name it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "guard/guard.h"
+#include "policy/catalog.h"
+
+static PlanInvalItem *
+make_mark(int cache_id, uint32 value)
+{
+	PlanInvalItem *item = makeNode(PlanInvalItem);
+
+	item->cacheId = cache_id;
+	item->hashValue = value;
+	return item;
+}
+
+void
+cpii_plan_mark(PlannedStmt *plan)
+{
+	List	   *marks = NIL;
+	bool		plain = plan->invalItems == NIL;
+	uint32		nature;
+	ListCell   *lc;
+
+	/* Citus and others plan parts by calling us again: marked once is enough */
+	if (cpii_plan_marked(plan) != NULL)
+		return;
+	foreach(lc, plan->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+		int			flags;
+
+		if (rte->rtekind == RTE_RELATION && OidIsValid(rte->relid))
+			flags = cpii_relation_flags(rte->relid);
+		else
+			continue;
+		if (flags != 0)
+			plain = false;
+		if (flags & CPII_REL_PROTECTED)
+			marks = lappend(marks, make_mark(CPII_MARK_RELATION, rte->relid));
+	}
+	if (marks != NIL)
+		plan->invalItems = list_concat(marks, plan->invalItems);
+	nature = plain ? CPII_MARK_PLAIN : 0;
+	if (plan->commandType == CMD_SELECT && !plan->hasModifyingCTE)
+		nature |= CPII_MARK_READ;
+	plan->invalItems = lcons(make_mark(CPII_MARK_KNOWN, nature), plan->invalItems);
+}
