@@ -12,6 +12,7 @@ OBJS = \
 	src/courier_pii.o \
 	src/base/base64url.o \
 	src/base/internal.o \
+	src/base/json.o \
 	src/base/secret.o \
 	src/base/session.o \
 	src/base/settings.o \
@@ -60,6 +61,7 @@ OBJS = \
 	src/policy/masked_view.o \
 	src/policy/masked_write.o \
 	src/policy/matrix.o \
+	src/policy/plan_roles.o \
 	src/policy/protect.o \
 	src/policy/row_rule.o \
 	src/policy/rule_names.o \
@@ -77,6 +79,9 @@ OBJS = \
 	src/guard/utility_hook.o \
 	src/guard/watch.o \
 	src/people/actor.o \
+	src/people/actor_key.o \
+	src/people/actor_token.o \
+	src/people/set_actor.o \
 	src/people/login_hook.o \
 	src/people/register.o \
 	src/people/roster.o \
@@ -90,6 +95,7 @@ SCHEMA_PARTS = \
 	schema/30_protect.sql \
 	schema/32_view_refresh.sql \
 	schema/40_people.sql \
+	schema/45_actor.sql \
 	schema/50_audit.sql \
 	schema/60_guard.sql \
 	schema/80_grants.sql \
@@ -112,6 +118,7 @@ REGRESS = \
 	08_limit \
 	09_audit_sql \
 	10_people \
+	11_actor \
 	31_cut_key \
 	32_view_refresh \
 	33_view_write \

@@ -37,6 +37,15 @@
 #define CPII_BASE64_BYTES char
 #endif
 
+/* the JSON lexer got a place for its state in 17 */
+#if PG_VERSION_NUM >= 170000
+#define CPII_JSON_LEXER(text, len) \
+	makeJsonLexContextCstringLen(NULL, (text), (len), GetDatabaseEncoding(), true)
+#else
+#define CPII_JSON_LEXER(text, len) \
+	makeJsonLexContextCstringLen((text), (len), GetDatabaseEncoding(), true)
+#endif
+
 /* ExecutorRun lost its execute_once argument in 18 */
 #if PG_VERSION_NUM >= 180000
 #define CPII_EXECUTOR_RUN_PARAMS \

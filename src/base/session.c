@@ -32,6 +32,12 @@ static bool actor_valid = false;
 static bool actor_known = false;	/* computed at least once */
 static bool callback_registered = false;
 
+/* who acts behind a pool in this transaction, while token_valid */
+static bool token_valid = false;
+static Oid	token_person = InvalidOid;
+static char token_staff_no[CPII_STAFF_NO_LEN];
+static char token_org[CPII_ORG_LEN];
+
 static void
 role_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -112,7 +118,17 @@ cpii_session_actor(void)
 	actor.staff_no[0] = '\0';
 	actor.org[0] = '\0';
 	actor.proof = CPII_PROOF_NONE;
-	if (cpii_person_lookup != NULL &&
+	actor.person = login;
+	if (token_valid)
+	{
+		actor.person = token_person;
+		if (OidIsValid(token_person) && superuser_arg(token_person))
+			actor.privileged = true;
+		actor.proof = CPII_PROOF_TOKEN;
+		strlcpy(actor.staff_no, token_staff_no, sizeof(actor.staff_no));
+		strlcpy(actor.org, token_org, sizeof(actor.org));
+	}
+	else if (cpii_person_lookup != NULL &&
 		cpii_person_lookup(login, actor.staff_no, actor.org))
 		actor.proof = CPII_PROOF_LOGIN;
 
@@ -133,6 +149,44 @@ cpii_session_forget(void)
 	actor_valid = false;
 }
 
+void
+cpii_session_set_token(Oid person, const char *staff_no, const char *org)
+{
+	token_person = person;
+	strlcpy(token_staff_no, staff_no, sizeof(token_staff_no));
+	strlcpy(token_org, org, sizeof(token_org));
+	token_valid = true;
+	cpii_session_forget();
+}
+
+void
+cpii_session_clear_token(void)
+{
+	if (token_valid)
+	{
+		token_valid = false;
+		cpii_session_forget();
+	}
+}
+
+bool
+cpii_session_token_person(Oid *person)
+{
+	*person = token_person;
+	return token_valid;
+}
+
+bool
+cpii_session_acts_as(const CpiiActor *who, Oid role)
+{
+	if (!OidIsValid(who->person) ||
+		!is_member_of_role_nosuper(who->person, role))
+		return false;
+	if (who->proof == CPII_PROOF_TOKEN && who->outer == who->login)
+		return true;
+	return has_privs_of_role(who->outer, role);
+}
+
 const char *
 cpii_proof_name(CpiiProof proof)
 {
@@ -151,12 +205,10 @@ cpii_proof_name(CpiiProof proof)
 bool
 cpii_session_has_duty(const char *duty)
 {
-	const CpiiActor *who = cpii_session_actor();
 	Oid			role = get_role_oid(duty, true);
 
 	return OidIsValid(role) &&
-		is_member_of_role_nosuper(who->login, role) &&
-		has_privs_of_role(who->outer, role);
+		cpii_session_acts_as(cpii_session_actor(), role);
 }
 
 void

@@ -7,6 +7,10 @@
  * role, the outer role (SET ROLE) and the current role (which a SECURITY
  * DEFINER function changes).  Decisions use login and outer only.
  *
+ * Behind a pool of connections the login role is the application's.  A signed
+ * token then names the person for one transaction, and that person's own role
+ * takes the place of the login role in every decision.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef CPII_SESSION_H
@@ -33,6 +37,8 @@ typedef struct CpiiActor
 	char		session_name[NAMEDATALEN];
 	char		outer_name[NAMEDATALEN];	/* recorded as current_role */
 	bool		privileged;		/* login or outer is a superuser */
+	Oid			person;			/* whose memberships decide: the login role, or the
+								 * role of the person that a token named */
 	CpiiProof	proof;
 	char		staff_no[CPII_STAFF_NO_LEN];	/* "" when proof is none */
 	char		org[CPII_ORG_LEN];
@@ -60,6 +66,24 @@ extern void cpii_session_fill_client(CpiiActor *a);
 extern void cpii_session_forget(void);
 
 extern const char *cpii_proof_name(CpiiProof proof);
+
+/*
+ * A verified token named a person: until cpii_session_clear_token() that
+ * person acts.  person is InvalidOid for somebody without a role, who then
+ * holds no disclosure at all.
+ */
+extern void cpii_session_set_token(Oid person, const char *staff_no,
+								   const char *org);
+extern void cpii_session_clear_token(void);
+/* the role of the person that a token named; false without such a token */
+extern bool cpii_session_token_person(Oid *person);
+
+/*
+ * Does the person act in this role: a member by the person's own role
+ * (ignoring superuser power), and by the current (outer) role, too, where that
+ * narrows?  A pooled connection's own role narrows nothing.
+ */
+extern bool cpii_session_acts_as(const CpiiActor *who, Oid role);
 
 /*
  * Installed by the people room: look the login role up in the roster.  Returns

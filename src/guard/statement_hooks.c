@@ -19,7 +19,6 @@
 #include "optimizer/planner.h"
 #include "tcop/utility.h"
 #include "utils/inval.h"
-#include "utils/plancache.h"
 
 #include "audit/statement.h"
 #include "base/compat.h"
@@ -28,10 +27,10 @@
 #include "people/roster.h"
 #include "policy/catalog.h"
 #include "policy/lift.h"
+#include "policy/plan_roles.h"
 
 int			cpii_executor_depth = 0;
 
-static Oid	last_outer = InvalidOid;
 
 static planner_hook_type prev_planner = NULL;
 static ExecutorStart_hook_type prev_ExecutorStart = NULL;
@@ -105,23 +104,6 @@ cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 	return result;
 }
 
-/*
- * Row rules are folded into plans for a set of roles.  The plan cache watches
- * the current role only; a change of the outer role voids the rest.
- */
-static void
-watch_outer_role(void)
-{
-	Oid			outer = GetOuterUserId();
-
-	if (last_outer != outer)
-	{
-		if (OidIsValid(last_outer))
-			ResetPlanCache();
-		last_outer = outer;
-	}
-}
-
 static void
 call_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
@@ -143,7 +125,7 @@ start_watched(QueryDesc *queryDesc, int eflags)
 		/* what was revoked meanwhile holds within an open transaction, too */
 		AcceptInvalidationMessages();
 		cpii_roster_check();
-		watch_outer_role();
+		cpii_plan_roles_check();
 	}
 	if (IsParallelWorker() || cpii_internal_depth > 0)
 	{

@@ -348,6 +348,22 @@ enter_copy(CopyStmt *copy, Frame *frame)
 	}
 }
 
+/*
+ * What a held cursor gives after the transaction was fetched for the person
+ * who acted in it; the next one behind the pool would read it.
+ */
+static void
+refuse_held_cursor(const DeclareCursorStmt *stmt)
+{
+	Oid			person;
+
+	if ((stmt->options & CURSOR_OPT_HOLD) && cpii_session_token_person(&person))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a cursor cannot outlive the transaction of the acting person"),
+				 errhint("Declare the cursor without WITH HOLD.")));
+}
+
 static void
 enter_statement(Node *stmt, Frame *frame)
 {
@@ -360,6 +376,9 @@ enter_statement(Node *stmt, Frame *frame)
 		case T_RefreshMatViewStmt:
 			cpii_account_action(CPII_ACT_COPY);
 			cpii_statement.no_clear = true;
+			break;
+		case T_DeclareCursorStmt:
+			refuse_held_cursor((DeclareCursorStmt *) stmt);
 			break;
 		case T_ViewStmt:
 			refuse_view_change(stmt);

@@ -78,8 +78,8 @@ cpii_actor_client(PG_FUNCTION_ARGS)
 	const CpiiActor *actor = cpii_session_actor();
 	char		client[ROSTER_CLIENT_LEN];
 
-	if (actor->proof != CPII_PROOF_LOGIN ||
-		!cpii_roster_client(actor->login, client) || client[0] == '\0')
+	if (actor->proof == CPII_PROOF_NONE || !OidIsValid(actor->person) ||
+		!cpii_roster_client(actor->person, client) || client[0] == '\0')
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(client));
 }

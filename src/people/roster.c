@@ -28,12 +28,14 @@
 #include "audit/record.h"
 #include "base/compat.h"
 #include "base/errcodes.h"
+#include "base/session.h"
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "people/login_hook.h"
 #include "people/register.h"
 #include "people/roster.h"
 #include "people/roster_table.h"
+#include "people/set_actor.h"
 
 /* the low bits of a window word count, the high bits number the hour or day */
 #define WINDOW_COUNT_BITS 40
@@ -344,12 +346,19 @@ static pg_noinline void
 check_again(void)
 {
 	Oid			denied;
+	Oid			person;
 	CpiiAuditEvent event;
 	char		name[NAMEDATALEN];
 
 	if (cpii_roster_table == NULL || !IsUnderPostmaster || MyProc == NULL ||
 		!OidIsValid(MyProc->roleId))
 		return;
+
+	if (cpii_session_token_person(&person) && OidIsValid(person) &&
+		OidIsValid(cpii_roster_denied(person, person, person)))
+		ereport(ERROR,
+				(errcode(CPII_ERRCODE_ACCOUNT_DISABLED),
+				 errmsg("account of the acting person is disabled")));
 
 	denied = cpii_roster_denied(MyProc->roleId, GetSessionUserId(),
 								GetOuterUserId());
@@ -476,5 +485,6 @@ cpii_people_init(void)
 	cpii_person_lookup = person_lookup;
 	cpii_account_denied = account_denied;
 	cpii_roster_change_init();
+	cpii_set_actor_init();
 	cpii_login_hook_init();
 }

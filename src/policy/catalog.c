@@ -74,7 +74,7 @@ typedef struct RelationEntry
 } RelationEntry;
 
 static bool person_valid = false;
-static Oid	person_login = InvalidOid;
+static Oid	person_role = InvalidOid;
 static Oid	person_outer = InvalidOid;
 static TimestampTz person_deadline = DT_NOEND;
 static CpiiGranted by_class[CPII_CLASS_LAST + 1];
@@ -167,8 +167,7 @@ cpii_policy_acts_as(Oid role)
 
 	if (who->privileged || !OidIsValid(role))
 		return false;
-	return is_member_of_role_nosuper(who->login, role) &&
-		has_privs_of_role(who->outer, role);
+	return cpii_session_acts_as(who, role);
 }
 
 static void
@@ -330,7 +329,7 @@ load_person(const CpiiActor *who)
 	 * Mark valid before reading: an invalidation that arrives meanwhile makes
 	 * us read again at the next call.
 	 */
-	person_login = who->login;
+	person_role = who->person;
 	person_outer = who->outer;
 	person_valid = true;
 	PG_TRY();
@@ -363,7 +362,7 @@ ensure_person(void)
 {
 	const CpiiActor *who = cpii_session_actor();
 
-	if (person_valid && person_login == who->login &&
+	if (person_valid && person_role == who->person &&
 		person_outer == who->outer &&
 		(person_deadline == DT_NOEND ||
 		 GetCurrentTimestamp() < person_deadline))

@@ -16,6 +16,7 @@
 
 #include "base/compat.h"
 #include "policy/catalog.h"
+#include "policy/plan_roles.h"
 #include "policy/show.h"
 #include "policy/view_calls.h"
 
@@ -59,7 +60,7 @@ fold_mutator(Node *node, void *arg)
 			Name		name = DatumGetName(((Const *) role)->constvalue);
 
 			context->folded = true;
-			return makeBoolConst(cpii_policy_acts_as(get_role_oid(NameStr(*name), true)),
+			return makeBoolConst(cpii_plan_acts_as(get_role_oid(NameStr(*name), true)),
 								 false);
 		}
 	}
