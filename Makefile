@@ -45,12 +45,16 @@ OBJS = \
 	src/mask/utf8.o \
 	src/mask/waybill_no.o \
 	src/audit/chain.o \
+	src/audit/inflight.o \
 	src/audit/ingest.o \
 	src/audit/record.o \
 	src/audit/redact.o \
 	src/audit/segment.o \
 	src/audit/spool.o \
+	src/audit/spool_flush.o \
+	src/audit/spool_room.o \
 	src/audit/statement.o \
+	src/audit/undone.o \
 	src/audit/verify.o \
 	src/audit/worker.o \
 	src/policy/catalog.o \
@@ -72,6 +76,7 @@ OBJS = \
 	src/policy/view_upsert.o \
 	src/guard/access.o \
 	src/guard/account.o \
+	src/guard/examined.o \
 	src/guard/meter.o \
 	src/guard/outflow.o \
 	src/guard/plan_mark.o \

@@ -75,7 +75,9 @@ CREATE FUNCTION courier_pii.audit_state(
 	OUT lost bigint,
 	OUT ready boolean,
 	OUT worker_pid integer,
-	OUT caught_up_at timestamptz
+	OUT caught_up_at timestamptz,
+	OUT flushed_seq bigint,
+	OUT state text
 )
 RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
@@ -162,7 +164,7 @@ SELECT s.node, s.ready, s.written_seq AS records_written,
 	CASE WHEN s.written_seq <= s.ingested_seq THEN interval '0'
 		ELSE clock_timestamp() - s.caught_up_at END AS lag,
 	s.lost AS records_lost, s.segment, s.byte_offset, p.ingested_at,
-	s.worker_pid
+	s.worker_pid, s.flushed_seq AS records_flushed, s.state
 FROM courier_pii.audit_state() s
 	LEFT JOIN courier_pii.audit_progress p ON p.node = s.node;
 

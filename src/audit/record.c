@@ -18,8 +18,10 @@
 #include "utils/timestamp.h"
 
 #include "audit/chain.h"
+#include "audit/inflight.h"
 #include "audit/record.h"
 #include "audit/spool.h"
+#include "audit/undone.h"
 #include "audit/worker.h"
 #include "base/classes.h"
 #include "base/errcodes.h"
@@ -244,6 +246,7 @@ store(const CpiiAuditEvent *event, bool sync, bool may_raise,
 	static char record[CPII_SPOOL_RECORD_HEADER + CPII_MAX_BODY + 8];
 	const CpiiActor *who = find_actor(event, may_raise);
 	size_t		length;
+	uint64		seq;
 
 	length = build(event, who, record + CPII_SPOOL_RECORD_HEADER,
 				   CPII_MAX_BODY);
@@ -254,17 +257,56 @@ store(const CpiiAuditEvent *event, bool sync, bool may_raise,
 	}
 	sync = cpii_audit_sync == CPII_SYNC_ALL ||
 		(cpii_audit_sync == CPII_SYNC_BULK && sync);
-	return cpii_spool_append(record, length, sync, why);
+	if (event->phase == CPII_PHASE_BEGIN)
+		cpii_inflight_begin(record + CPII_SPOOL_RECORD_HEADER, length);
+	seq = cpii_spool_append(record, length, sync, why);
+	if (event->phase == CPII_PHASE_BEGIN)
+	{
+		cpii_inflight_begun(seq);
+		if (cpii_inflight != NULL)
+		{
+			cpii_inflight->rows = event->rows_returned;
+			cpii_inflight->disclosed = event->disclosed;
+			cpii_inflight->masked = event->masked;
+			cpii_inflight->probes = event->probes;
+		}
+	}
+	else if (event->begin_seq != 0 && seq != 0)
+		cpii_inflight_end();
+	cpii_undone_remember(event, seq);
+	return seq;
 }
 
 static void
-log_loss(const char *why)
+log_loss(const char *why, bool lost)
 {
-	if (cpii_spool_count_loss())
+	if (cpii_spool_count_loss(lost))
 		ereport(LOG,
 				(errcode(CPII_ERRCODE_AUDIT_FAILURE),
 				 errmsg("audit record could not be stored"),
 				 errdetail_internal("%s", why)));
+}
+
+static void
+report_failure(void)
+{
+	ereport(ERROR,
+			(errcode(CPII_ERRCODE_AUDIT_FAILURE),
+			 errmsg("audit record could not be stored"),
+			 errdetail("Access to personal data without a record is not allowed."),
+			 errhint("The server log tells the cause; an administrator must make the audit directory writable.")));
+}
+
+void
+cpii_audit_admit(void)
+{
+	const char *why = NULL;
+
+	if (!cpii_spool_present() || cpii_spool_admit(&why))
+		return;
+	log_loss(why, cpii_audit_on_failure != CPII_AUDIT_DENY);
+	if (cpii_audit_on_failure == CPII_AUDIT_DENY)
+		report_failure();
 }
 
 uint64
@@ -285,13 +327,9 @@ cpii_audit_write(const CpiiAuditEvent *event, bool sync)
 	if (seq != 0)
 		return seq;
 
-	log_loss(why);
+	log_loss(why, true);
 	if (cpii_audit_on_failure == CPII_AUDIT_DENY)
-		ereport(ERROR,
-				(errcode(CPII_ERRCODE_AUDIT_FAILURE),
-				 errmsg("audit record could not be stored"),
-				 errdetail("Access to personal data without a record is not allowed."),
-				 errhint("The server log tells the cause; an administrator must make the audit directory writable.")));
+		report_failure();
 	return 0;
 }
 
@@ -305,7 +343,7 @@ cpii_audit_write_noerror(const CpiiAuditEvent *event, bool sync)
 		return 0;
 	seq = store(event, sync, false, &why);
 	if (seq == 0)
-		log_loss(why);
+		log_loss(why, true);
 	return seq;
 }
 
@@ -327,5 +365,6 @@ void
 cpii_audit_init(void)
 {
 	cpii_spool_init();
+	cpii_undone_init();
 	cpii_worker_init();
 }

@@ -50,8 +50,9 @@ typedef struct CpiiAuditEvent
 {
 	CpiiPhase	phase;
 	CpiiAction	action;
-	const char *outcome;		/* ok, denied, blocked, error, cancelled,
-								 * timeout, terminated */
+	const char *outcome;		/* ok, begun, denied, blocked, error,
+								 * cancelled, timeout, client_lost,
+								 * terminated, rollback, crash */
 	int			sqlstate;		/* encoded as in ErrorData; 0 = none */
 	const char *command;		/* command tag, such as SELECT or COPY */
 	const char *const *relations;	/* qualified names */
@@ -84,6 +85,14 @@ typedef struct CpiiAuditEvent
  */
 extern uint64 cpii_audit_write(const CpiiAuditEvent *event, bool sync);
 extern uint64 cpii_audit_write_noerror(const CpiiAuditEvent *event, bool sync);
+
+/*
+ * May a statement begin that discloses, masks or searches?  Raises PI003 when
+ * its record could not be stored and courier_pii.audit_on_failure is "deny".
+ * Asked before anything is shown: a refusal at the end would come when the rows
+ * are in the send buffer already.
+ */
+extern void cpii_audit_admit(void);
 
 /*
  * A short form for functions of the extension that change something:

@@ -7,7 +7,8 @@
  * writing to segment files.  A record is on its way to the kernel before the
  * lock is released, so whatever a backend was told is stored survives its own
  * death and that of the whole server; flushing to disk happens outside the
- * lock.  Nothing here raises an error.
+ * lock (spool_flush.c), and spool_room.c looks after what is left of the disk.
+ * Nothing here raises an error.
  *
  * A server that starts finds the end of the last segment by reading it.  If
  * something unreadable follows the last record (a write that was cut off, or
@@ -29,43 +30,26 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "audit/inflight.h"
 #include "audit/segment.h"
 #include "audit/spool.h"
+#include "audit/spool_shared.h"
 #include "base/settings.h"
 #include "base/shmem.h"
 
 #define LOCK_NAME "lock"
-#define RETRY_INTERVAL_MS 5000
 #define LOSS_LOG_INTERVAL_MS 60000
 
-typedef struct SpoolShared
-{
-	LWLock	   *lock;
+CpiiSpoolShared *cpii_spool_shared = NULL;
 
-	/* protected by the lock */
-	bool		ready;
-	uint64		segment;
-	uint64		offset;
-	uint64		next_seq;
-	TimestampTz retry_at;		/* after a failure: next attempt */
-	bool		started;		/* cpii_spool_first_start was called */
-	int			worker_starts;	/* since the worker was last connected */
-	TimestampTz caught_up_at;
-	int			worker_pid;
-	Latch	   *worker_latch;
-
-	pg_atomic_uint64 lost;
-	pg_atomic_uint64 loss_logged_at;
-	pg_atomic_uint64 ingested_seq;
-} SpoolShared;
-
-static SpoolShared *shared = NULL;
+/* short for it in this file */
+#define shared cpii_spool_shared
 
 static char node_name[CPII_NODE_LEN + 1];
 
 /* this process's descriptor of the segment that is written */
-static int	own_fd = -1;
-static uint64 own_fd_segment = 0;
+int			cpii_spool_fd = -1;
+static uint64 descriptor_segment = 0;
 
 /* the lock on the directory, and the process that took it */
 static int	lock_fd = -1;
@@ -76,30 +60,30 @@ static int	lock_pid = 0;
 static void
 forget_descriptor(void)
 {
-	if (own_fd >= 0)
+	if (cpii_spool_fd >= 0)
 	{
-		close(own_fd);
+		close(cpii_spool_fd);
 		ReleaseExternalFD();
 	}
-	own_fd = -1;
-	own_fd_segment = 0;
+	cpii_spool_fd = -1;
+	descriptor_segment = 0;
 }
 
-/* have own_fd be the segment that is written */
-static bool
-open_current(void)
+/* have cpii_spool_fd be the segment that is written */
+bool
+cpii_spool_open_current(void)
 {
 	char		path[MAXPGPATH];
 
-	if (own_fd >= 0 && own_fd_segment == shared->segment)
+	if (cpii_spool_fd >= 0 && descriptor_segment == shared->segment)
 		return true;
 	forget_descriptor();
 	cpii_segment_path(path, shared->segment);
-	own_fd = BasicOpenFilePerm(path, O_RDWR | PG_BINARY, S_IRUSR | S_IWUSR);
-	if (own_fd < 0)
+	cpii_spool_fd = BasicOpenFilePerm(path, O_RDWR | PG_BINARY, S_IRUSR | S_IWUSR);
+	if (cpii_spool_fd < 0)
 		return cpii_segment_problem("open file", path);
 	ReserveExternalFD();
-	own_fd_segment = shared->segment;
+	descriptor_segment = shared->segment;
 	return true;
 }
 
@@ -247,8 +231,8 @@ recover(void)
 	return begin_segment(highest + 1, last_seq + 1);
 }
 
-static bool
-make_ready(void)
+bool
+cpii_spool_make_ready(void)
 {
 	TimestampTz now;
 
@@ -261,7 +245,7 @@ make_ready(void)
 				 "the spool directory is not usable");
 		return false;
 	}
-	shared->retry_at = TimestampTzPlusMilliseconds(now, RETRY_INTERVAL_MS);
+	shared->retry_at = TimestampTzPlusMilliseconds(now, CPII_SPOOL_RETRY_MS);
 	if (!recover())
 	{
 		/* another process of this server tries the next time */
@@ -270,6 +254,9 @@ make_ready(void)
 	}
 	shared->retry_at = 0;
 	shared->ready = true;
+	pg_atomic_write_u64(&shared->done_before, cpii_spool_next_segment(1));
+	if (shared->offset >= CPII_SPOOL_RESERVE_AT)
+		cpii_spool_check_room();
 	return true;
 }
 
@@ -288,14 +275,16 @@ begin_next_segment(void)
 				 "no new segment could be made in \"%s\"", cpii_segment_directory);
 		return false;
 	}
-	if (pg_fdatasync(own_fd) != 0)
+	if (pg_fdatasync(cpii_spool_fd) != 0)
 		return cpii_segment_problem("flush the segment in", cpii_segment_directory);
+	pg_atomic_write_u64(&shared->synced_seq, shared->next_seq - 1);
 	if (!begin_segment(shared->segment + 1, shared->next_seq))
 	{
-		shared->retry_at = TimestampTzPlusMilliseconds(now, RETRY_INTERVAL_MS);
+		shared->retry_at = TimestampTzPlusMilliseconds(now, CPII_SPOOL_RETRY_MS);
 		return false;
 	}
-	return open_current();
+	cpii_spool_check_backlog();
+	return cpii_spool_open_current();
 }
 
 uint64
@@ -312,17 +301,22 @@ cpii_spool_append(char *record, size_t body_length, bool sync,
 	cpii_segment_put32(record, (uint32) body_length);
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	if (make_ready() && open_current() &&
+	if (cpii_spool_make_ready() && cpii_spool_open_current() &&
 		(shared->offset + size <= CPII_SEGMENT_SIZE || begin_next_segment()))
 	{
 		cpii_segment_put64(record + 8, shared->next_seq);
 		cpii_segment_put32(record + 4, cpii_segment_checksum(record + 8, 8 + body_length));
 		errno = 0;
-		if (pg_pwrite(own_fd, record, size, (off_t) shared->offset) ==
+		if (pg_pwrite(cpii_spool_fd, record, size, (off_t) shared->offset) ==
 			(ssize_t) size)
 		{
+			uint64		before = shared->offset;
+
 			seq = shared->next_seq++;
 			shared->offset += size;
+			if (unlikely(before < CPII_SPOOL_RESERVE_AT &&
+						 shared->offset >= CPII_SPOOL_RESERVE_AT))
+				cpii_spool_check_room();
 		}
 		else
 		{
@@ -331,25 +325,25 @@ cpii_spool_append(char *record, size_t body_length, bool sync,
 			cpii_segment_problem("write to a segment in", cpii_segment_directory);
 		}
 	}
+	if (seq == 0)
+		cpii_spool_refuse(CPII_REFUSE_BROKEN);
 	LWLockRelease(shared->lock);
 
-	if (seq != 0 && sync && pg_fdatasync(own_fd) != 0)
-	{
-		cpii_segment_problem("flush a segment in", cpii_segment_directory);
+	if (seq != 0 && sync && !cpii_spool_flush_to(seq))
 		return 0;
-	}
 	return seq;
 }
 
 bool
-cpii_spool_count_loss(void)
+cpii_spool_count_loss(bool lost)
 {
 	uint64		now = (uint64) GetCurrentTimestamp();
 	uint64		last;
 
 	if (shared == NULL)
 		return true;
-	pg_atomic_fetch_add_u64(&shared->lost, 1);
+	if (lost)
+		pg_atomic_fetch_add_u64(&shared->lost, 1);
 	last = pg_atomic_read_u64(&shared->loss_logged_at);
 	if (now - last < (uint64) LOSS_LOG_INTERVAL_MS * 1000)
 		return false;
@@ -357,93 +351,6 @@ cpii_spool_count_loss(void)
 }
 
 /* ---- for the worker ---- */
-
-bool
-cpii_spool_sync(void)
-{
-	static uint64 synced_segment = 0;
-	static uint64 synced_offset = 0;
-	uint64		segment = 0;
-	uint64		offset = 0;
-	bool		usable;
-
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	usable = shared->ready && open_current();
-	segment = shared->segment;
-	offset = shared->offset;
-	LWLockRelease(shared->lock);
-
-	if (!usable)
-		return false;
-	/* earlier segments were flushed when they were full */
-	if (segment == synced_segment && offset == synced_offset)
-		return true;
-	if (pg_fdatasync(own_fd) != 0)
-	{
-		cpii_segment_problem("flush a segment in", cpii_segment_directory);
-		if (cpii_spool_count_loss())
-			ereport(LOG,
-					(errcode_for_file_access(),
-					 errmsg("audit records could not be flushed"),
-					 errdetail_internal("%s", cpii_segment_problem_text)));
-		return false;
-	}
-	synced_segment = segment;
-	synced_offset = offset;
-	return true;
-}
-
-void
-cpii_spool_prepare_spare(void)
-{
-	char		spare[MAXPGPATH];
-	char		temporary[MAXPGPATH + 8];
-	struct stat st;
-	uint64		offset;
-	int			fd;
-
-	LWLockAcquire(shared->lock, LW_SHARED);
-	offset = shared->ready ? shared->offset : 0;
-	LWLockRelease(shared->lock);
-	if (offset < CPII_SEGMENT_SIZE / 2)
-		return;
-
-	snprintf(spare, sizeof(spare), "%s/%s", cpii_segment_directory, SPARE_NAME);
-	if (stat(spare, &st) == 0)
-		return;
-	snprintf(temporary, sizeof(temporary), "%s.new", spare);
-	fd = cpii_segment_create_zeroed(temporary);
-	if (fd < 0)
-		return;
-	if (pg_fdatasync(fd) == 0)
-		(void) rename(temporary, spare);
-	close(fd);
-}
-
-void
-cpii_spool_remove_before(uint64 segment)
-{
-	static uint64 removed_before = 0;
-	CpiiSpoolState state;
-	uint64		number = removed_before;
-
-	cpii_spool_state(&state);
-	segment = Min(segment, state.segment);
-	if (!state.ready || segment <= removed_before)
-		return;
-	while ((number = cpii_spool_next_segment(number)) != 0 && number < segment)
-	{
-		char		path[MAXPGPATH];
-
-		cpii_segment_path(path, number);
-		if (unlink(path) != 0 && errno != ENOENT)
-			ereport(LOG,
-					(errcode_for_file_access(),
-					 errmsg("could not remove file \"%s\": %m", path)));
-		number++;
-	}
-	removed_before = segment;
-}
 
 void
 cpii_spool_skip_to(uint64 segment, uint64 seq)
@@ -453,7 +360,7 @@ cpii_spool_skip_to(uint64 segment, uint64 seq)
 	bool		done = false;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	if (make_ready() && shared->next_seq <= seq)
+	if (cpii_spool_make_ready() && shared->next_seq <= seq)
 	{
 		was = shared->next_seq;
 		segment = Max(segment, shared->segment) + 1;
@@ -555,6 +462,10 @@ cpii_spool_state(CpiiSpoolState *state)
 	LWLockRelease(shared->lock);
 	state->ingested_seq = pg_atomic_read_u64(&shared->ingested_seq);
 	state->lost = pg_atomic_read_u64(&shared->lost);
+	state->synced_seq = pg_atomic_read_u64(&shared->synced_seq);
+	state->done_before = pg_atomic_read_u64(&shared->done_before);
+	state->refusing = pg_atomic_read_u32(&shared->refusing);
+	state->delay = pg_atomic_read_u32(&shared->delay);
 }
 
 /* ---- set-up ---- */
@@ -574,27 +485,41 @@ cpii_spool_node(void)
 static Size
 spool_shmem_size(void)
 {
-	return sizeof(SpoolShared);
+	return sizeof(CpiiSpoolShared);
 }
 
 static void
 spool_shmem_init(void *area, bool found, LWLockPadded *locks)
 {
-	shared = (SpoolShared *) area;
+	shared = (CpiiSpoolShared *) area;
 	if (found)
 		return;
 	memset(shared, 0, sizeof(*shared));
 	shared->lock = &locks[0].lock;
+	shared->sync_lock = &locks[1].lock;
 	pg_atomic_init_u64(&shared->lost, 0);
 	pg_atomic_init_u64(&shared->loss_logged_at, 0);
 	pg_atomic_init_u64(&shared->ingested_seq, 0);
+	pg_atomic_init_u64(&shared->synced_seq, 0);
+	pg_atomic_init_u64(&shared->done_before, 0);
+	pg_atomic_init_u32(&shared->refusing, 0);
+	pg_atomic_init_u32(&shared->delay, 0);
 	/* after a crash the postmaster comes here again */
 	forget_descriptor();
-	if (!make_ready())
+	if (!cpii_spool_make_ready())
+	{
+		cpii_spool_refuse(CPII_REFUSE_BROKEN);
 		ereport(LOG,
 				(errmsg("audit spool is not usable"),
 				 errdetail_internal("%s", cpii_segment_problem_text),
 				 errhint("Until it is, access to personal data is refused or not recorded, see courier_pii.audit_on_failure.")));
+	}
+	else
+	{
+		cpii_inflight_start();
+		/* children shall not keep a segment open that will be removed */
+		forget_descriptor();
+	}
 }
 
 void
@@ -614,5 +539,5 @@ cpii_spool_init(void)
 				 cpii_audit_directory);
 
 	cpii_shmem_register("courier_pii audit", spool_shmem_size,
-						spool_shmem_init, 1);
+						spool_shmem_init, 2);
 }

@@ -49,8 +49,22 @@ extern const char *cpii_spool_node(void);
 extern uint64 cpii_spool_append(char *record, size_t body_length, bool sync,
 								const char **problem);
 
-/* count a record that could not be stored; true when it is time to log it */
-extern bool cpii_spool_count_loss(void);
+/*
+ * May a statement that discloses, masks or searches begin?  False with *problem
+ * set when the spool cannot take its record: the disk is full and the rest is
+ * kept for those who are at work, writing failed, or the backlog is too long.
+ * May sleep for some milliseconds when the worker falls behind.
+ */
+extern bool cpii_spool_admit(const char **problem);
+
+/* have records up to this one flushed to disk, together with what others wait for */
+extern bool cpii_spool_flush_to(uint64 seq);
+
+/*
+ * A record could not be stored (lost), or a statement was refused before it had
+ * one (not lost).  True when it is time to log it.
+ */
+extern bool cpii_spool_count_loss(bool lost);
 
 typedef struct CpiiSpoolState
 {
@@ -62,7 +76,16 @@ typedef struct CpiiSpoolState
 	uint64		lost;			/* records that could not be stored */
 	TimestampTz caught_up_at;	/* when the table last held everything */
 	int			worker_pid;		/* 0 = none */
+	uint64		synced_seq;		/* everything up to here is on disk */
+	uint64		done_before;	/* segments before this one are ingested */
+	uint32		refusing;		/* CPII_REFUSE_... */
+	uint32		delay;			/* microseconds that a statement waits */
 } CpiiSpoolState;
+
+/* why statements are refused */
+#define CPII_REFUSE_BROKEN	0x01	/* the last write failed */
+#define CPII_REFUSE_FULL	0x02	/* no room for a further segment */
+#define CPII_REFUSE_BACKLOG 0x04	/* courier_pii.audit_backlog_limit */
 
 extern void cpii_spool_state(CpiiSpoolState *state);
 
@@ -78,7 +101,10 @@ extern bool cpii_spool_sync(void);
 /* make a spare segment ready when the current one fills up */
 extern void cpii_spool_prepare_spare(void);
 
-/* remove segments before this one */
+/*
+ * Segments before this one are in the table: remove those that are older than
+ * courier_pii.audit_spool_keep.
+ */
 extern void cpii_spool_remove_before(uint64 segment);
 
 /*

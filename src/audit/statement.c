@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include "audit/inflight.h"
+#include "audit/record.h"
 #include "audit/statement.h"
 #include "base/errcodes.h"
 #include "base/settings.h"
@@ -25,8 +27,17 @@ class_bit(int class_id)
 }
 
 static pg_noinline void
+admit(void)
+{
+	cpii_audit_admit();
+	cpii_statement.admitted = true;
+}
+
+static pg_noinline void
 ask_allowance(void)
 {
+	if (!cpii_statement.admitted)
+		admit();
 	cpii_statement.allowance = -1;
 	cpii_statement.probe_allowance = -1;
 	if (cpii_allowance_source != NULL)
@@ -88,6 +99,8 @@ cpii_statement_disclose(int class_id)
 	if (unlikely(s->allowance >= 0 && s->disclosed >= s->allowance))
 		over_disclosure_limit();
 	s->disclosed++;
+	if (cpii_inflight != NULL)
+		cpii_inflight->disclosed = s->disclosed;
 	s->classes |= class_bit(class_id);
 	if (unlikely(s->begin_seq == 0 && (s->disclosed & (s->disclosed - 1)) == 0))
 	{
@@ -99,7 +112,11 @@ cpii_statement_disclose(int class_id)
 void
 cpii_statement_mask(int class_id)
 {
+	if (unlikely(!cpii_statement.admitted) && !cpii_statement.allowance_known)
+		admit();
 	cpii_statement.masked++;
+	if (cpii_inflight != NULL)
+		cpii_inflight->masked = cpii_statement.masked;
 	cpii_statement.classes |= class_bit(class_id);
 }
 
@@ -113,6 +130,8 @@ cpii_statement_probe(int class_id)
 	if (unlikely(s->probe_allowance >= 0 && s->probes >= s->probe_allowance))
 		over_probe_limit();
 	s->probes++;
+	if (cpii_inflight != NULL)
+		cpii_inflight->probes = s->probes;
 	s->classes |= class_bit(class_id);
 }
 

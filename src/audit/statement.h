@@ -23,6 +23,7 @@ typedef struct CpiiStatement
 	bool		no_clear;		/* inside INSERT/UPDATE/MERGE/CTAS/...: masks only */
 	bool		writing;		/* plain INSERT, UPDATE, COPY FROM: seals are no
 								 * probes */
+	bool		admitted;		/* the spool was asked whether it has room */
 	bool		limit_hit;		/* PI001 was raised (or warned of) */
 	int64		disclosed;
 	int64		carried;		/* clear values that earlier slices of the cursors

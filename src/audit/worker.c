@@ -46,6 +46,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "audit/inflight.h"
 #include "audit/ingest.h"
 #include "audit/record.h"
 #include "audit/spool.h"
@@ -435,7 +436,10 @@ cpii_worker_main(Datum arg)
 	for (;;)
 	{
 		if (cpii_audit_sync != CPII_SYNC_OFF)
+		{
 			(void) cpii_spool_sync();
+			cpii_inflight_sync();
+		}
 		ingest(context);
 		partitions(context);
 		for (int i = 0; i < ntasks; i++)
@@ -482,13 +486,13 @@ cpii_worker_init(void)
 /* ---- SQL functions ---- */
 
 /* node, segment, byte_offset, written_seq, ingested_seq, lost, ready,
- * worker_pid, caught_up_at */
+ * worker_pid, caught_up_at, flushed_seq, state */
 Datum
 cpii_audit_state(PG_FUNCTION_ARGS)
 {
 	TupleDesc	tupdesc;
-	Datum		values[9];
-	bool		nulls[9] = {0};
+	Datum		values[11];
+	bool		nulls[11] = {0};
 	CpiiSpoolState state;
 
 	cpii_require_preload();
@@ -507,6 +511,11 @@ cpii_audit_state(PG_FUNCTION_ARGS)
 	nulls[7] = state.worker_pid == 0;
 	values[8] = TimestampTzGetDatum(state.caught_up_at);
 	nulls[8] = state.caught_up_at == 0;
+	values[9] = Int64GetDatum((int64) Min(state.synced_seq, state.next_seq - 1));
+	values[10] = CStringGetTextDatum(state.refusing & CPII_REFUSE_BROKEN ? "broken" :
+									 state.refusing & CPII_REFUSE_FULL ? "full" :
+									 state.refusing & CPII_REFUSE_BACKLOG ? "backlog" :
+									 state.delay > 0 ? "slow" : "ok");
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(tupdesc, values, nulls)));
 }
 

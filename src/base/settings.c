@@ -15,8 +15,10 @@
 #include "base/settings.h"
 
 char	   *cpii_actor_key_file = NULL;
+int			cpii_audit_backlog_limit = 4096;
 char	   *cpii_audit_directory = NULL;
 int			cpii_audit_on_failure = CPII_AUDIT_DENY;
+int			cpii_audit_spool_keep = 600;
 int			cpii_audit_sync = CPII_SYNC_BULK;
 char	   *cpii_database = NULL;
 int			cpii_default_limit_day = 20000;
@@ -79,6 +81,11 @@ cpii_settings_init(void)
 							   NULL, &cpii_actor_key_file, "",
 							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.audit_backlog_limit",
+							"Sets how many audit records may wait to be ingested before access to personal data is refused.",
+							"From half of it on, statements wait a little.  0: no limit.",
+							&cpii_audit_backlog_limit, 4096, 0, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_MB, NULL, NULL, NULL);
 	DefineCustomStringVariable("courier_pii.audit_directory",
 							   "Sets the directory of the audit spool.",
 							   "A relative path is taken from the data directory; a directory outside it is recommended.",
@@ -89,6 +96,11 @@ cpii_settings_init(void)
 							 "Sets what happens to access to personal data when an audit record cannot be stored.",
 							 NULL, &cpii_audit_on_failure, CPII_AUDIT_DENY, audit_failure_options,
 							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.audit_spool_keep",
+							"Sets how long spool segments are kept after their records are in the table.",
+							"A former primary finds there what its successor has not got.",
+							&cpii_audit_spool_keep, 600, 0, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomEnumVariable("courier_pii.audit_sync",
 							 "Sets which audit records are flushed to disk before the statement goes on.",
 							 NULL, &cpii_audit_sync, CPII_SYNC_BULK, audit_sync_options,

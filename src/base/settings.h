@@ -50,7 +50,9 @@ extern int	cpii_max_staff;
 extern char *cpii_node_name;
 
 /* SIGHUP */
+extern int	cpii_audit_backlog_limit;
 extern int	cpii_audit_on_failure;
+extern int	cpii_audit_spool_keep;
 extern int	cpii_audit_sync;
 extern int	cpii_default_limit_day;
 extern int	cpii_default_limit_hour;

@@ -41,6 +41,10 @@ typedef struct Account
 	uint64		query_id;
 	TimestampTz started;
 	int64		rows;
+	int64		seen;			/* of them, by a receiver of ours */
+	QueryDesc  *running;		/* the outermost plan, while it runs */
+	int64		examined_before;	/* in earlier slices of it */
+	int64		examined;		/* rows that scans of protected tables met */
 	bool		watched;		/* a receiver of ours sees every row first */
 } Account;
 
@@ -52,14 +56,20 @@ volatile sig_atomic_t cpii_account_unsettled = false;
 /* a BEGIN record is being written: messages must not ask for another */
 static bool beginning = false;
 
-static void close_with(int sqlstate);
+static void close_with(int sqlstate, const char *outcome);
 
 /* FATAL and proc_exit do not pass PG_CATCH */
 static void
 close_at_exit(int code, Datum arg)
 {
-	if (cpii_statement.open)
-		close_with(ERRCODE_ADMIN_SHUTDOWN);
+	if (!cpii_statement.open)
+		return;
+	if (account.running != NULL)
+		account.examined += cpii_examined(account.running) - account.examined_before;
+	if (ClientConnectionLost)
+		close_with(ERRCODE_CONNECTION_FAILURE, "client_lost");
+	else
+		close_with(ERRCODE_ADMIN_SHUTDOWN, "terminated");
 }
 
 bool
@@ -86,6 +96,9 @@ cpii_account_open(CommandTag tag, const char *source, uint64 query_id)
 	account.query_id = query_id;
 	account.started = GetCurrentStatementStartTimestamp();
 	account.rows = 0;
+	account.seen = 0;
+	account.running = NULL;
+	account.examined = 0;
 	account.watched = false;
 	return true;
 }
@@ -120,6 +133,25 @@ void
 cpii_account_rows(int64 rows)
 {
 	account.rows += rows;
+}
+
+void
+cpii_account_examined(int64 rows)
+{
+	account.examined += rows;
+}
+
+void
+cpii_account_seen(int64 rows)
+{
+	account.seen = rows;
+}
+
+void
+cpii_account_running(QueryDesc *query, int64 examined)
+{
+	account.running = query;
+	account.examined_before = examined;
 }
 
 /*
@@ -182,8 +214,8 @@ fill_event(CpiiAuditEvent *event, char *query, bool catalog)
 	event->relations = relation_names;
 	event->nrelations = nrelation_names;
 	event->classes = cpii_statement.classes;
-	event->rows_returned = account.rows;
-	event->rows_examined = cpii_statement.disclosed + cpii_statement.masked;
+	event->rows_returned = Max(account.rows, account.seen);
+	event->rows_examined = account.examined;
 	event->disclosed = cpii_statement.disclosed;
 	event->masked = cpii_statement.masked;
 	event->probes = cpii_statement.probes;
@@ -290,11 +322,17 @@ cpii_account_close_used(void)
 	{
 		(void) cpii_audit_write(&event, is_bulk());
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
+		/* its rows are in the send buffer, and must not leave */
+		if (event.phase == CPII_PHASE_SINGLE && event.rows_returned > 0 &&
+			(event.disclosed > 0 || event.masked > 0))
+			cpii_outflow_abandon();
 		cpii_account_unsettled = false;
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	cpii_account_unsettled = false;
 	if (cpii_statement.limit_hit && cpii_enforcement == CPII_ENFORCE_ON)
 		record_refusal(&event);
 }
@@ -311,6 +349,7 @@ outcome_of(int sqlstate)
 		case CPII_ERRCODE_ACCOUNT_DISABLED:
 		case CPII_ERRCODE_TICKET_INVALID:
 		case CPII_ERRCODE_CONTEXT_REQUIRED:
+		case CPII_ERRCODE_AUDIT_FAILURE:
 			return "denied";
 		case ERRCODE_QUERY_CANCELED:
 			return "cancelled";
@@ -321,12 +360,33 @@ outcome_of(int sqlstate)
 	return "error";
 }
 
+/*
+ * The error that is being handled was a timeout, not somebody's wish: only the
+ * untranslated message tells.
+ */
+static bool
+timed_out(int sqlstate)
+{
+	MemoryContext old;
+	ErrorData  *error;
+	bool		result;
+
+	if (sqlstate != ERRCODE_QUERY_CANCELED)
+		return false;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	error = CopyErrorData();
+	result = error->message_id != NULL &&
+		strstr(error->message_id, "statement timeout") != NULL;
+	FreeErrorData(error);
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
 static void
-close_with(int sqlstate)
+close_with(int sqlstate, const char *outcome)
 {
 	CpiiAuditEvent event;
 	char		query[MAX_QUERY_TEXT];
-	const char *outcome = outcome_of(sqlstate);
 	int64		disclosed = cpii_statement.disclosed;
 	bool		refused = strcmp(outcome, "denied") == 0;
 
@@ -355,7 +415,9 @@ close_with(int sqlstate)
 void
 cpii_account_close_error(void)
 {
-	close_with(geterrcode());
+	int			sqlstate = geterrcode();
+
+	close_with(sqlstate, timed_out(sqlstate) ? "timeout" : outcome_of(sqlstate));
 }
 
 /*
@@ -426,7 +488,7 @@ void
 cpii_account_at_abort(void)
 {
 	if (cpii_statement.open)
-		close_with(ERRCODE_INTERNAL_ERROR);
+		close_with(ERRCODE_INTERNAL_ERROR, "error");
 	cpii_statement_reset();
 }
 

@@ -56,6 +56,18 @@ extern void cpii_account_rows(int64 rows);
 /* an account is open, or closed but its last record is not written yet */
 extern volatile sig_atomic_t cpii_account_unsettled;
 
+/* rows that a receiver of ours has passed on to the client */
+extern void cpii_account_seen(int64 rows);
+
+/*
+ * The account's own plan begins to run (NULL: it has ended), with what its
+ * earlier slices examined: read from it when the process ends in the middle.
+ */
+extern void cpii_account_running(QueryDesc *query, int64 examined);
+
+/* rows of protected tables that scans met */
+extern void cpii_account_examined(int64 rows);
+
 /* forget an account in which nothing was read */
 static inline void
 cpii_account_drop(void)
@@ -93,6 +105,7 @@ typedef struct CpiiWatchReceiver
 {
 	DestReceiver pub;
 	DestReceiver *inner;
+	int64		rows;
 	int64		sent_estimate;	/* bytes that may be in the send buffer */
 } CpiiWatchReceiver;
 
@@ -195,6 +208,18 @@ extern void cpii_utility_init(void);
 /* ---- outflow.c ---- */
 extern void cpii_outflow_init(void);
 extern void cpii_outflow_start_backend(void);
+
+/*
+ * Rows are in the send buffer and their record cannot be stored: tell the
+ * client by a message in front of them, and end the session without sending
+ * the buffer.
+ */
+extern void cpii_outflow_abandon(void) pg_attribute_noreturn();
+
+/* ---- examined.c ---- */
+
+/* rows that the scans of touched relations have met since the plan started */
+extern int64 cpii_examined(QueryDesc *query);
 
 /* all of the guard */
 extern void cpii_guard_init(void);

@@ -20,9 +20,11 @@
 #include "libpq/libpq.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
+#include "port/pg_bswap.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
 
+#include "base/errcodes.h"
 #include "guard/guard.h"
 
 static const PQcommMethods *server_methods = NULL;
@@ -51,6 +53,30 @@ quit_silently(SIGNAL_ARGS)
 	if (!cpii_account_recorded())
 		whereToSendOutput = DestNone;
 	quickdie(postgres_signal_arg);
+}
+
+void
+cpii_outflow_abandon(void)
+{
+	static const char fields[] = "SFATAL\0VFATAL\0CPI003\0"
+		"Maudit record could not be stored\0"
+		"DThe rows of this statement were discarded, and the connection is closed.\0";
+	char		message[5 + sizeof(fields)];
+	uint32		length = pg_hton32(4 + sizeof(fields));
+
+	if (whereToSendOutput == DestRemote && MyProcPort != NULL)
+	{
+		message[0] = 'E';
+		memcpy(message + 1, &length, 4);
+		memcpy(message + 5, fields, sizeof(fields));
+		(void) secure_write(MyProcPort, message, sizeof(message));
+		whereToSendOutput = DestNone;
+	}
+	ereport(FATAL,
+			(errcode(CPII_ERRCODE_AUDIT_FAILURE),
+			 errmsg("audit record could not be stored"),
+			 errdetail("The rows of this statement were discarded, and the connection is closed.")));
+	pg_unreachable();
 }
 
 /* the server has set its own handler by the time of the first statement */

@@ -144,6 +144,8 @@ start_watched(QueryDesc *queryDesc, int eflags)
 		PG_TRY();
 		{
 			cpii_account_prepare();
+			/* scans count what they meet */
+			queryDesc->instrument_options |= INSTRUMENT_ROWS;
 			call_ExecutorStart(queryDesc, eflags);
 		}
 		PG_CATCH();
@@ -206,6 +208,7 @@ typedef struct Frame
 	int			save_depth;
 	DestReceiver *save_dest;
 	int64		disclosed;		/* before the run */
+	int64		examined;
 } Frame;
 
 static void
@@ -268,6 +271,8 @@ goes_out(DestReceiver *dest, int depth)
 static void
 leave_frame(QueryDesc *queryDesc, const Frame *frame)
 {
+	if (frame->opened)
+		cpii_account_running(NULL, 0);
 	queryDesc->dest = frame->save_dest;
 	cpii_executor_depth = frame->save_depth;
 	cpii_planning_depth = frame->save_planning;
@@ -395,6 +400,7 @@ run_watched(CPII_EXECUTOR_RUN_PARAMS)
 	frame.save_no_clear = frame.opened ? false : cpii_statement.no_clear;
 	frame.save_writing = frame.opened ? false : cpii_statement.writing;
 	frame.disclosed = cpii_statement.disclosed;
+	frame.examined = 0;
 
 	PG_TRY();
 	{
@@ -402,11 +408,15 @@ run_watched(CPII_EXECUTOR_RUN_PARAMS)
 		if (!CPII_EXECUTE_ONCE)
 			cpii_meter_enter_slice(queryDesc, cpii_account_number());
 		enter_frame(queryDesc, &frame, &watch);
+		frame.examined = cpii_examined(queryDesc);
+		if (frame.opened)
+			cpii_account_running(queryDesc, frame.examined);
 		call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
 	}
 	PG_CATCH();
 	{
 		leave_frame(queryDesc, &frame);
+		cpii_account_examined(cpii_examined(queryDesc) - frame.examined);
 		if (frame.opened)
 		{
 			if (queryDesc->estate && queryDesc->plannedstmt->commandType == CMD_SELECT)
@@ -418,6 +428,7 @@ run_watched(CPII_EXECUTOR_RUN_PARAMS)
 	PG_END_TRY();
 
 	leave_frame(queryDesc, &frame);
+	cpii_account_examined(cpii_examined(queryDesc) - frame.examined);
 	if (!CPII_EXECUTE_ONCE)
 		cpii_meter_leave_slice(queryDesc, cpii_account_number(),
 							   cpii_statement.disclosed - frame.disclosed);

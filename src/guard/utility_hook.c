@@ -398,12 +398,35 @@ enter_statement(Node *stmt, Frame *frame)
 	}
 }
 
+/* ALTER SYSTEM, ALTER ROLE or DATABASE ... SET of one of our settings */
+static void
+note_setting(Node *stmt)
+{
+	VariableSetStmt *set = NULL;
+	const char *name;
+
+	if (IsA(stmt, AlterSystemStmt))
+		set = ((AlterSystemStmt *) stmt)->setstmt;
+	else if (IsA(stmt, AlterRoleSetStmt))
+		set = ((AlterRoleSetStmt *) stmt)->setstmt;
+	else if (IsA(stmt, AlterDatabaseSetStmt))
+		set = ((AlterDatabaseSetStmt *) stmt)->setstmt;
+	if (set == NULL)
+		return;
+	name = set->kind == VAR_RESET_ALL ? "all" : set->name;
+	if (name != NULL && (strcmp(name, "all") == 0 ||
+						 pg_strncasecmp(name, "courier_pii.", 12) == 0))
+		cpii_audit_note(CPII_ACT_POLICY, GetCommandTagName(CreateCommandTag(stmt)),
+						"ok", psprintf("{\"setting\": \"%s\"}", name));
+}
+
 /* cached decisions and plans that the statement may have made stale */
 static void
 after_statement(Node *stmt)
 {
 	if (changes_memberships(stmt))
 		cpii_policy_changed();
+	note_setting(stmt);
 	if (IsA(stmt, VariableSetStmt))
 	{
 		const char *name = ((VariableSetStmt *) stmt)->name;
@@ -465,7 +488,10 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 							readOnlyTree && frame.run == pstmt, context, params,
 							queryEnv, dest, &completion);
 		if (frame.sealed_copy)
+		{
 			cpii_account_rows((int64) completion.nprocessed);
+			cpii_account_examined((int64) completion.nprocessed);
+		}
 		after_statement(pstmt->utilityStmt);
 	}
 	PG_CATCH();

@@ -16,6 +16,7 @@
 #include "executor/executor.h"
 #include "utils/syscache.h"
 
+#include "audit/inflight.h"
 #include "audit/statement.h"
 #include "guard/guard.h"
 #include "sealed/search.h"
@@ -61,6 +62,10 @@ watch_receive(TupleTableSlot *slot, DestReceiver *self)
 		if (watch->sent_estimate > BUFFERED_BYTES)
 			cpii_account_begin(false);
 	}
+	watch->rows++;
+	cpii_account_seen(watch->rows);
+	if (cpii_inflight != NULL)
+		cpii_inflight->rows = watch->rows;
 	return watch->inner->receiveSlot(slot, watch->inner);
 }
 
@@ -125,5 +130,6 @@ cpii_watch(CpiiWatchReceiver *watch, DestReceiver *inner)
 	watch->pub.mydest = inner->mydest;
 	watch->inner = inner;
 	watch->sent_estimate = 0;
+	watch->rows = 0;
 	return &watch->pub;
 }

@@ -208,12 +208,16 @@ my $recorded = q{
 
 is(audit($node, "$recorded SELECT count(*), min(r.purpose) FROM public.received r
 	LEFT JOIN recorded USING (purpose)
-	WHERE r.got > 0 AND NOT coalesce(ended AND disclosed >= got OR begun AND NOT ended, false)"),
+	WHERE r.got > 0 AND NOT coalesce(ended AND disclosed >= got, false)"),
 	'0|', 'every value that was received is recorded');
 is(audit($node, "$recorded SELECT count(*), min(r.purpose) FROM public.received r
 	LEFT JOIN recorded USING (purpose)
 	WHERE r.how = 'whole' AND NOT coalesce(ended AND endings = 1, false)"),
 	'0|', 'every statement that ended has one final record');
+is(audit($node, "$recorded SELECT count(*) FROM recorded WHERE endings <> 1 OR NOT ended"),
+	'0', 'every statement that was begun was closed once, those that were cut off too');
+cmp_ok(audit($node, q{SELECT count(*) FROM courier_pii.audit_log WHERE outcome = 'crash'}), '>', 0,
+	'some of them by the next life of the server');
 is(audit($node, "$recorded SELECT count(*) FROM recorded WHERE NOT person"),
 	'0', 'each with its person');
 is(audit($node, q{SELECT count(*) FROM (SELECT node, seq FROM courier_pii.audit_log

@@ -41,7 +41,7 @@ like(record_of('rollback'), qr/^READ\|ok\|(00000)?\|5$/, 'also when it is rolled
 
 is(try('timeout', "SET statement_timeout = '300ms'; SELECT recv_phone, pg_sleep(0.05) $from"),
 	'57014', 'a statement timeout');
-like(record_of('timeout'), qr/^READ\|cancelled\|57014\|[1-9]\d*$/, 'is recorded with what it disclosed');
+like(record_of('timeout'), qr/^READ\|timeout\|57014\|[1-9]\d*$/, 'is recorded with what it disclosed');
 
 is(try('error', "SELECT 1 / (id - 30), recv_phone $from ORDER BY id"), '22012', 'an error in the middle');
 like(record_of('error'), qr/^READ\|error\|22012\|[1-9]\d*$/, 'is recorded with what it disclosed');
