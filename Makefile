@@ -81,6 +81,11 @@ OBJS = \
 	src/guard/outflow.o \
 	src/guard/plan_mark.o \
 	src/guard/statement_hooks.o \
+	src/guard/ticket.o \
+	src/guard/ticket_file.o \
+	src/guard/ticket_look.o \
+	src/guard/ticket_state.o \
+	src/guard/ticket_use.o \
 	src/guard/utility_hook.o \
 	src/guard/watch.o \
 	src/people/actor.o \
@@ -103,6 +108,7 @@ SCHEMA_PARTS = \
 	schema/45_actor.sql \
 	schema/50_audit.sql \
 	schema/60_guard.sql \
+	schema/62_tickets.sql \
 	schema/80_grants.sql \
 	schema/90_config_dump.sql \
 	schema/95_comments.sql
@@ -127,6 +133,7 @@ REGRESS = \
 	31_cut_key \
 	32_view_refresh \
 	33_view_write \
+	62_tickets \
 	99_privileges
 ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii

@@ -66,7 +66,7 @@
 #define REFUSED_WAIT_MS 60000
 #define ERROR_LOG_INTERVAL_MS 60000
 #define LOCK_TIMEOUT "2s"
-#define MAX_TASKS 8
+#define MAX_TASKS 16
 
 typedef struct Task
 {

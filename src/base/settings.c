@@ -34,6 +34,8 @@ int			cpii_max_staff = 20000;
 char	   *cpii_node_name = NULL;
 char	   *cpii_purpose = NULL;
 char	   *cpii_ticket = NULL;
+int			cpii_ticket_decide_within = 24 * 3600;
+int			cpii_ticket_use_within = 4 * 3600;
 
 static const struct config_enum_entry key_source_options[] = {
 	{"file", CPII_KEY_SOURCE_FILE, false},
@@ -170,6 +172,15 @@ cpii_settings_init(void)
 							   "States the ticket that the session works under.",
 							   NULL, &cpii_ticket, "",
 							   PGC_USERSET, GUC_NOT_IN_SAMPLE, check_short_text, NULL, NULL);
+
+	DefineCustomIntVariable("courier_pii.ticket_decide_within",
+							"Sets the time within which a request must be decided.",
+							NULL, &cpii_ticket_decide_within, 24 * 3600, 1, 24 * 3600,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.ticket_use_within",
+							"Sets the time within which an approved ticket must be used.",
+							NULL, &cpii_ticket_use_within, 4 * 3600, 1, 4 * 3600,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("courier_pii");
 }

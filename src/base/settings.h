@@ -59,6 +59,8 @@ extern int	cpii_default_limit_hour;
 extern int	cpii_default_limit_statement;
 extern int	cpii_default_probe_limit;
 extern int	cpii_enforcement;
+extern int	cpii_ticket_decide_within;
+extern int	cpii_ticket_use_within;
 
 /* USERSET */
 extern char *cpii_purpose;

@@ -24,6 +24,7 @@
 #include "base/compat.h"
 #include "base/internal.h"
 #include "guard/guard.h"
+#include "guard/ticket.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
 #include "policy/lift.h"
@@ -543,6 +544,7 @@ cpii_guard_init(void)
 	cpii_access_init();
 	cpii_utility_init();
 	cpii_account_init();
+	cpii_ticket_init();
 
 	prev_planner = planner_hook;
 	planner_hook = cpii_planner;

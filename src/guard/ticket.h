@@ -1,0 +1,66 @@
+/*-------------------------------------------------------------------------
+ *
+ * ticket.h
+ *	  Tickets, as the rest of the guard knows them.
+ *
+ * base/ticket.h is how every room requires a ticket.  Here are the questions
+ * that only the guard asks: which ticket does the session name, what does it
+ * allow, how much of it is left.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_GUARD_TICKET_H
+#define CPII_GUARD_TICKET_H
+
+#include "datatype/timestamp.h"
+
+#include "guard/ticket_state.h"
+
+/* an approved ticket that this session may use, or is using */
+typedef struct CpiiTicket
+{
+	int64		id;
+	char		kind[16];
+	bool		used;			/* marked as used already */
+	int64		max_values;		/* clear values that it allows; -1 = not said */
+	int64		max_rows;		/* rows; -1 = not said */
+	TimestampTz until;			/* end of its time */
+} CpiiTicket;
+
+/*
+ * The ticket that courier_pii.ticket names, when it is approved, in time, of
+ * this kind and this person's; NULL otherwise.  Uses nothing up and raises
+ * nothing about the ticket (a missing key makes it NULL, too).  The result
+ * lives until the next call.
+ */
+extern const CpiiTicket *cpii_ticket_current(const char *kind);
+
+/*
+ * The limit of clear values is reached: does an export ticket of the session
+ * cover every protected relation that the statement has touched?  Uses the
+ * ticket up (once per statement; again within the statement it only answers)
+ * and returns how many clear values the whole statement may disclose; -1 when
+ * there is no such ticket.
+ */
+extern int64 cpii_ticket_export_values(void);
+
+/* use the session's ticket up for several objects of one act */
+extern int64 cpii_ticket_redeem_all(const char *kind, const Oid *relids, int n);
+
+/* ---- between the ticket files ---- */
+
+/* rows of a relation with everything below it, as statistics know */
+extern int64 cpii_ticket_estimate(Oid relid);
+
+/* would the request give a role that this login is a member of more? */
+extern bool cpii_ticket_widens(const CpiiRequest *request, Oid login);
+
+extern void cpii_ticket_record(const CpiiRequest *request, const char *command,
+							   const char *outcome);
+extern void cpii_ticket_announce(const CpiiRequest *request, const char *event,
+								 const char *person);
+
+extern void cpii_ticket_look_init(void);
+extern void cpii_ticket_init(void);
+
+#endif							/* CPII_GUARD_TICKET_H */
