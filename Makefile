@@ -60,6 +60,7 @@ OBJS = \
 	src/policy/catalog.o \
 	src/policy/condition.o \
 	src/policy/disclosure.o \
+	src/policy/gate.o \
 	src/policy/lift.o \
 	src/policy/lift_write.o \
 	src/policy/masked_view.o \
@@ -106,6 +107,7 @@ SCHEMA_PARTS = \
 	schema/32_view_refresh.sql \
 	schema/40_people.sql \
 	schema/45_actor.sql \
+	schema/46_gate.sql \
 	schema/50_audit.sql \
 	schema/60_guard.sql \
 	schema/62_tickets.sql \
@@ -130,6 +132,7 @@ REGRESS = \
 	09_audit_sql \
 	10_people \
 	11_actor \
+	12_gate \
 	31_cut_key \
 	32_view_refresh \
 	33_view_write \

@@ -26,6 +26,7 @@
 #include "base/settings.h"
 #include "guard/guard.h"
 #include "policy/catalog.h"
+#include "policy/gate.h"
 
 /* a read of this many clear values is bulk */
 #define BULK_VALUES 100
@@ -222,6 +223,8 @@ fill_event(CpiiAuditEvent *event, char *query, bool catalog)
 	event->query_id = account.query_id;
 	event->duration = GetCurrentTimestamp() - account.started;
 	event->begin_seq = cpii_statement.begin_seq;
+	if (cpii_statement.disclosed > 0)
+		event->detail = cpii_gate_detail();
 	if (account.source != NULL)
 	{
 		(void) cpii_redact(account.source, strlen(account.source), query, MAX_QUERY_TEXT);

@@ -33,6 +33,7 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "policy/catalog.h"
+#include "policy/gate.h"
 #include "sealed/seal.h"
 
 /* columns of courier_pii.disclosure */
@@ -337,6 +338,7 @@ load_person(const CpiiActor *who)
 		if (OidIsValid(relid) && !superuser_person)
 			load_disclosures(relid);
 		load_limits();
+		cpii_gate_load(who, &person_deadline);
 	}
 	PG_CATCH();
 	{
@@ -388,20 +390,21 @@ cpii_policy_level(int class_id, Oid relid, AttrNumber attnum)
 		{
 			bool		searchable;
 
-			return cpii_matrix_decide(cpii_matrix_join(by_class[class_id],
+			return cpii_gate_level(cpii_matrix_decide(cpii_matrix_join(by_class[class_id],
 													   entry->granted),
 									  cpii_class_table[class_id].default_hidden,
-									  &searchable);
+									  &searchable));
 		}
 	}
-	return level_of[class_id];
+	return cpii_gate_level(level_of[class_id]);
 }
 
 bool
 cpii_policy_searchable(int class_id)
 {
 	ensure_person();
-	return cpii_class_is_builtin(class_id) && searchable_of[class_id];
+	return cpii_class_is_builtin(class_id) && searchable_of[class_id] &&
+		!cpii_gate_closed();
 }
 
 CpiiLimits
@@ -417,6 +420,8 @@ cpii_policy_reason(int class_id)
 	ensure_person();
 	if (superuser_person)
 		return "superusers have no disclosure";
+	if (cpii_gate_reason() != NULL)
+		return cpii_gate_reason();
 	if (by_class[class_id].hidden)
 		return "an entry hides this class";
 	if (by_class[class_id].any)
