@@ -61,6 +61,7 @@ OBJS = \
 	src/policy/condition.o \
 	src/policy/disclosure.o \
 	src/policy/gate.o \
+	src/policy/exposure.o \
 	src/policy/lift.o \
 	src/policy/lift_write.o \
 	src/policy/masked_view.o \
@@ -71,6 +72,7 @@ OBJS = \
 	src/policy/row_rule.o \
 	src/policy/rule_names.o \
 	src/policy/show.o \
+	src/policy/suspect_text.o \
 	src/policy/view_calls.o \
 	src/policy/view_follow.o \
 	src/policy/view_rebuild.o \
@@ -105,6 +107,7 @@ SCHEMA_PARTS = \
 	schema/20_policy.sql \
 	schema/30_protect.sql \
 	schema/32_view_refresh.sql \
+	schema/34_exposure.sql \
 	schema/40_people.sql \
 	schema/45_actor.sql \
 	schema/46_gate.sql \
@@ -137,6 +140,7 @@ REGRESS = \
 	32_view_refresh \
 	33_view_write \
 	62_tickets \
+	34_exposure \
 	99_privileges
 ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii
