@@ -58,10 +58,14 @@ OBJS = \
 	src/audit/verify.o \
 	src/audit/worker.o \
 	src/policy/catalog.o \
+	src/policy/column_job.o \
+	src/policy/column_order.o \
+	src/policy/column_wipe.o \
 	src/policy/condition.o \
 	src/policy/disclosure.o \
 	src/policy/gate.o \
 	src/policy/exposure.o \
+	src/policy/index_rebuild.o \
 	src/policy/lift.o \
 	src/policy/lift_write.o \
 	src/policy/masked_view.o \
@@ -69,6 +73,9 @@ OBJS = \
 	src/policy/matrix.o \
 	src/policy/plan_roles.o \
 	src/policy/protect.o \
+	src/policy/protect_check.o \
+	src/policy/protect_online.o \
+	src/policy/protect_swap.o \
 	src/policy/row_rule.o \
 	src/policy/rule_names.o \
 	src/policy/show.o \
@@ -108,6 +115,7 @@ SCHEMA_PARTS = \
 	schema/30_protect.sql \
 	schema/32_view_refresh.sql \
 	schema/34_exposure.sql \
+	schema/32_protect_online.sql \
 	schema/40_people.sql \
 	schema/45_actor.sql \
 	schema/46_gate.sql \
@@ -141,6 +149,7 @@ REGRESS = \
 	33_view_write \
 	62_tickets \
 	34_exposure \
+	34_protect_online \
 	99_privileges
 ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii

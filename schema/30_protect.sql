@@ -21,8 +21,8 @@ CREATE TABLE courier_pii.masked_view_register (
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 
-CREATE FUNCTION courier_pii.protect_column(tbl regclass, col name, class text) RETURNS void
-    AS 'MODULE_PATHNAME', 'cpii_protect_column' LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE;
+CREATE FUNCTION courier_pii.protect_column(tbl regclass, col name, class text, pgcrypto_key text DEFAULT NULL) RETURNS void
+    AS 'MODULE_PATHNAME', 'cpii_protect_column' LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE;
 CREATE FUNCTION courier_pii.create_masked_view(tbl regclass, view_schema name DEFAULT 'masked',
         masks jsonb DEFAULT '{}', move_grants boolean DEFAULT false) RETURNS regclass
     AS 'MODULE_PATHNAME', 'cpii_create_masked_view' LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE;

@@ -16,7 +16,7 @@ GRANT EXECUTE ON FUNCTION courier_pii.drop_row_rule(regclass, regrole, name) TO 
 GRANT EXECUTE ON FUNCTION courier_pii.key_status() TO pii_security_admin, pii_auditor;
 
 -- table owners call these two for their own tables; both check
-GRANT EXECUTE ON FUNCTION courier_pii.protect_column(regclass, name, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION courier_pii.protect_column(regclass, name, text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION courier_pii.create_masked_view(regclass, name, jsonb, boolean) TO PUBLIC;
 
 GRANT SELECT ON courier_pii.disclosures, courier_pii.limits, courier_pii.row_rules,

@@ -119,7 +119,7 @@ COMMENT ON COLUMN courier_pii.row_rule.scope IS 'conditions, all of which a row 
 COMMENT ON COLUMN courier_pii.row_rule.scope_columns IS 'columns that the scope holds for; null means all';
 COMMENT ON SEQUENCE courier_pii.row_rule_id_seq IS 'numbers of row rules';
 COMMENT ON TABLE courier_pii.masked_view_register IS 'masked views and their tables; changed through create_masked_view only';
-COMMENT ON FUNCTION courier_pii.protect_column(regclass, name, text) IS 'seal an existing column of a table';
+COMMENT ON FUNCTION courier_pii.protect_column(regclass, name, text, text) IS 'seal an existing column of a table';
 COMMENT ON FUNCTION courier_pii.create_masked_view(regclass, name, jsonb, boolean) IS 'make the masked view of a table';
 COMMENT ON FUNCTION courier_pii.masked_view_write() IS 'trigger: writes through a masked view';
 COMMENT ON FUNCTION courier_pii.set_row_rule(regclass, regrole, name, text[], text[], name[]) IS 'set a row rule of a role on a table';

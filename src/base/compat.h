@@ -59,6 +59,15 @@
 #define CPII_EXECUTE_ONCE execute_once
 #endif
 
+/* PortalRun lost its run_once argument in 18 */
+#if PG_VERSION_NUM >= 180000
+#define CPII_PORTAL_RUN(portal, dest) \
+	PortalRun((portal), FETCH_ALL, true, (dest), (dest), NULL)
+#else
+#define CPII_PORTAL_RUN(portal, dest) \
+	PortalRun((portal), FETCH_ALL, true, true, (dest), (dest), NULL)
+#endif
+
 /* the permission hook got the permission infos in 16 */
 #if PG_VERSION_NUM >= 160000
 #define CPII_CHECK_PERMS_PARAMS \

@@ -172,18 +172,18 @@ cpii_masked_view_fits(Relation rel, Relation view, Jsonb *masks)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	TupleDesc	shown = RelationGetDescr(view);
+	int			columns;
+	AttrNumber *order = cpii_view_columns(rel, &columns);
 	int			n = 0;
 
-	for (int i = 0; i < desc->natts && n < shown->natts; i++)
+	for (int i = 0; i < columns && n < shown->natts; i++)
 	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Form_pg_attribute att = TupleDescAttr(desc, order[i] - 1);
 		Form_pg_attribute have = TupleDescAttr(shown, n);
 		int32		typmod;
 		Oid			collation;
 		bool		unfit;
 
-		if (att->attisdropped)
-			continue;
 		n++;
 		if (strcmp(NameStr(att->attname), NameStr(have->attname)) != 0 ||
 			shown_type(att, native_mask(masks, NameStr(att->attname)),
@@ -201,25 +201,23 @@ cpii_masked_view_definition(Relation rel, const char *view, Jsonb *masks, bool r
 	char	   *table = cpii_qualified_name(RelationGetRelid(rel));
 	char	   *visible = cpii_row_rules_visible(RelationGetRelid(rel));
 	StringInfoData sql;
-	bool		first = true;
+	int			columns;
+	AttrNumber *order = cpii_view_columns(rel, &columns);
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "CREATE %sVIEW %s WITH (security_barrier) AS SELECT ",
 					 replace ? "OR REPLACE " : "", view);
-	for (int i = 0; i < desc->natts; i++)
+	for (int i = 0; i < columns; i++)
 	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Form_pg_attribute att = TupleDescAttr(desc, order[i] - 1);
 		const char *name = NameStr(att->attname);
 		char	   *mask;
 		int32		typmod;
 		Oid			collation;
 		bool		unfit;
 
-		if (att->attisdropped)
-			continue;
-		if (!first)
+		if (i > 0)
 			appendStringInfoString(&sql, ", ");
-		first = false;
 		mask = native_mask(masks, name);
 		(void) shown_type(att, mask, &typmod, &collation, &unfit);
 		if (cpii_class_of_type(att->atttypid, att->atttypmod) != 0)

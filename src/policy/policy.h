@@ -8,6 +8,7 @@
 #ifndef CPII_POLICY_H
 #define CPII_POLICY_H
 
+#include "catalog/pg_attribute.h"
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
@@ -42,6 +43,15 @@ extern void cpii_check_masks(Jsonb *masks, Relation rel);
 /* CREATE [OR REPLACE] VIEW for the table */
 extern char *cpii_masked_view_definition(Relation rel, const char *view,
 										 Jsonb *masks, bool replace);
+
+/* ---- column_order.c ---- */
+
+/* a column of protect_column_online before it takes its place: in no view */
+#define CPII_SWAP_COLUMN "courier_pii_sealed_"
+extern bool cpii_is_swap_column(Form_pg_attribute att);
+
+/* the columns of a table that a masked view shows, in its order */
+extern AttrNumber *cpii_view_columns(Relation rel, int *count);
 
 /*
  * Can CREATE OR REPLACE VIEW bring the view up to date: are its columns the

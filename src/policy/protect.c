@@ -1,292 +1,283 @@
 /*-------------------------------------------------------------------------
  *
  * protect.c
- *	  protect_column: one ALTER TABLE that seals an existing column.
+ *	  protect_column, protect_columns: one ALTER TABLE that seals existing
+ *	  columns.
  *
  * Before anything is changed, everything that could not be kept is looked for
- * and named in one error.  NOT NULL, UNIQUE, primary keys, indexes, constant
- * defaults, grants, comments and partitions are kept.
+ * and named in one error (protect_check.c).  NOT NULL, UNIQUE, primary keys,
+ * indexes, constant defaults, grants, comments and partitions are kept.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/catalog.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
-#include "miscadmin.h"
+#include "mb/pg_wchar.h"
+#include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "audit/record.h"
-#include "base/classes.h"
 #include "base/compat.h"
 #include "base/internal.h"
-#include "base/session.h"
+#include "base/secret.h"
 #include "crypto/keyring.h"
 #include "policy/catalog.h"
 #include "policy/policy.h"
+#include "policy/protect.h"
 #include "sealed/seal.h"
 
 PG_FUNCTION_INFO_V1(cpii_protect_column);
+PG_FUNCTION_INFO_V1(cpii_protect_columns);
+PG_FUNCTION_INFO_V1(cpii_seal_pgcrypto);
 CPII_EXPORT Datum cpii_protect_column(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_protect_columns(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_seal_pgcrypto(PG_FUNCTION_ARGS);
 
-/* types whose text form is the value people mean */
-static bool
-supported_type(Oid type, int class_id)
+/*
+ * The key of pgcrypto while protect_column runs.  Not part of any statement,
+ * which an error would show.
+ */
+static char *pgcrypto_key = NULL;
+static Size pgcrypto_key_len = 0;
+
+/* ---- values that pgcrypto encrypted ---- */
+
+/* its functions, wherever it is installed */
+static Oid	pgp_sym_decrypt;
+static Oid	raw_decrypt;
+static Oid	dearmor;
+
+static Oid
+find_function(const char *schema, const char *name, int nargs, const Oid *types)
 {
-	char	   *name;
-
-	type = getBaseType(type);
-	switch (type)
-	{
-		case TEXTOID:
-		case VARCHAROID:
-		case BPCHAROID:
-		case NAMEOID:
-		case INT8OID:
-		case INT4OID:
-		case NUMERICOID:
-			return true;
-		case JSONOID:
-		case JSONBOID:
-			return class_id == CPII_CLASS_NOTE;
-	}
-	name = format_type_be(type);
-	return strcmp(name, "citext") == 0 || strcmp(name, "public.citext") == 0;
-}
-
-/* one text per row of a query over ($1 regclass, $2 int2), joined; or NULL */
-static char *
-obstacles(const char *sql, Oid relid, AttrNumber attnum)
-{
-	Oid			types[2] = {REGCLASSOID, INT2OID};
-	Datum		values[2] = {ObjectIdGetDatum(relid), Int16GetDatum(attnum)};
-	StringInfoData list;
-
-	cpii_internal_execute(sql, 2, types, values, NULL, true, 0);
-	if (SPI_processed == 0)
-		return NULL;
-	initStringInfo(&list);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "",
-						 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
-	return list.data;
+	return LookupFuncName(list_make2(makeString(pstrdup(schema)),
+									 makeString(pstrdup(name))),
+						  nargs, types, false);
 }
 
 static void
-refuse_obstacles(Relation rel, const char *column, AttrNumber attnum, int class_id)
+find_pgcrypto(void)
 {
-	Oid			relid = RelationGetRelid(rel);
-	char	   *found;
+	Oid			message[3] = {BYTEAOID, TEXTOID, InvalidOid};
+	Oid			raw[3] = {BYTEAOID, BYTEAOID, TEXTOID};
+	Oid			armored[1] = {TEXTOID};
+	char	   *schema;
 
-	found = obstacles("SELECT DISTINCT CASE WHEN d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
-					  "  THEN 'view ' || (SELECT w.ev_class::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_rewrite w WHERE w.oid = d.objid)"
-					  "  ELSE pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) END"
-					  " FROM pg_catalog.pg_depend d"
-					  " WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-					  " AND d.refobjid = $1 AND d.refobjsubid = $2"
-					  /* masked views follow the table */
-					  " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite w JOIN courier_pii.masked_view_register m ON m.view = w.ev_class"
-					  "   WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND w.oid = d.objid)"
-					  " AND (d.classid IN ('pg_catalog.pg_rewrite'::pg_catalog.regclass,"
-					  "  'pg_catalog.pg_trigger'::pg_catalog.regclass, 'pg_catalog.pg_policy'::pg_catalog.regclass,"
-					  "  'pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_publication_rel'::pg_catalog.regclass,"
-					  "  'pg_catalog.pg_statistic_ext'::pg_catalog.regclass)"
-					  " OR (d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND EXISTS"
-					  "  (SELECT 1 FROM pg_catalog.pg_attrdef a WHERE a.oid = d.objid AND a.adnum <> $2)))",
-					  relid, attnum);
-	if (found != NULL)
+	cpii_internal_execute("SELECT n.nspname FROM pg_catalog.pg_extension e"
+						  " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
+						  " WHERE e.extname = 'pgcrypto'",
+						  0, NULL, NULL, NULL, true, 1);
+	if (SPI_processed == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-				 errmsg("cannot protect column \"%s\" because other objects depend on it", column),
-				 errdetail("These objects use the clear text: %s.", found),
-				 errhint("Drop them first, and make them again over the masked view.")));
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"%s\" does not exist", "pgcrypto")));
+	schema = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	pgp_sym_decrypt = find_function(schema, "pgp_sym_decrypt", 2, message);
+	raw_decrypt = find_function(schema, "decrypt", 3, raw);
+	dearmor = find_function(schema, "dearmor", 1, armored);
+}
 
-	found = obstacles("SELECT pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_constraint c"
-					  " WHERE c.contype IN ('c', 'x') AND c.conrelid = $1 AND $2 = ANY (c.conkey)",
-					  relid, attnum);
-	if (found != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot protect column \"%s\" because constraints test its clear text", column),
-				 errdetail("Constraints: %s.", found),
-				 errhint("Drop these constraints first.")));
+/* an OpenPGP message begins with a session key packet of version 4 */
+static bool
+is_openpgp(const bytea *message)
+{
+	const unsigned char *p = (const unsigned char *) VARDATA_ANY(message);
 
-	found = obstacles("SELECT pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_constraint c"
-					  " WHERE c.contype = 'f' AND ((c.conrelid = $1 AND $2 = ANY (c.conkey))"
-					  " OR (c.confrelid = $1 AND $2 = ANY (c.confkey)))",
-					  relid, attnum);
-	if (found != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot protect column \"%s\" because it takes part in foreign keys", column),
-				 errdetail("Foreign keys: %s.", found),
-				 errhint("Drop them, protect the columns on both sides, and add them again: sealed columns of one class can reference each other.")));
+	return VARSIZE_ANY_EXHDR(message) > 4 && (p[0] == 0xc3 || p[0] == 0x8c) &&
+		p[2] == 4 && p[3] >= 1 && p[3] <= 13;
+}
 
-	found = obstacles("SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index i"
-					  " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_am m ON m.oid = c.relam"
-					  " WHERE i.indrelid = $1 AND ("
-					  "  ((i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) AND EXISTS"
-					  "   (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-					  "     AND d.objid = i.indexrelid AND d.refobjid = $1 AND d.refobjsubid = $2"
-					  "     AND NOT ($2 = ANY (i.indkey::pg_catalog.int2[]) AND i.indexprs IS NULL AND i.indpred IS NULL)))"
-					  "  OR ($2 = ANY (i.indkey::pg_catalog.int2[]) AND (m.amname NOT IN ('btree', 'hash') OR EXISTS"
-					  "   (SELECT 1 FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) k"
-					  "     JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[k] WHERE i.indkey[k] = $2 AND NOT o.opcdefault"
-					  "       AND o.opcname NOT IN ('varchar_ops', 'bpchar_ops', 'text_ops')))))",
-					  relid, attnum);
-	if (found != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot protect column \"%s\" because indexes work on its clear text", column),
-				 errdetail("Indexes: %s.", found),
-				 errhint("Drop these indexes first; equality can be indexed again afterwards.")));
+static text *
+pgcrypto_decrypt(bytea *message)
+{
+	Datum		key = PointerGetDatum(cstring_to_text_with_len(pgcrypto_key, (int) pgcrypto_key_len));
 
-	if (!cpii_class_table[class_id].searchable)
-	{
-		found = obstacles("SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index i"
-						  " WHERE i.indrelid = $1 AND $2 = ANY (i.indkey::pg_catalog.int2[])",
-						  relid, attnum);
-		if (found != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot keep indexes on column \"%s\" of class \"%s\"",
-							column, cpii_class_name(class_id)),
-					 errdetail("Values of this class cannot be compared. Indexes: %s.", found),
-					 errhint("Drop these indexes first.")));
-	}
+	if (is_openpgp(message))
+		return DatumGetTextPP(OidFunctionCall2(pgp_sym_decrypt,
+											   PointerGetDatum(message), key));
+	/* text and bytea have one form */
+	return DatumGetTextPP(OidFunctionCall3(raw_decrypt, PointerGetDatum(message),
+										   key, CStringGetTextDatum("aes")));
 }
 
 /*
- * The column's default as the text form of a query token, NULL when there is
- * none.  Only constants can be kept: an expression would work on clear text.
+ * seal_pgcrypto(bytea or text, class): for protect_column only, with the key
+ * that was given there.  A text is an armored message.
  */
-static char *
-sealed_default(Relation rel, const char *column, AttrNumber attnum)
+Datum
+cpii_seal_pgcrypto(PG_FUNCTION_ARGS)
 {
-	char	   *expr = obstacles("SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid)"
-								 " FROM pg_catalog.pg_attrdef d WHERE d.adrelid = $1 AND d.adnum = $2",
-								 RelationGetRelid(rel), attnum);
+	bytea	   *message = PG_GETARG_BYTEA_PP(0);
+	text	   *plain;
+	size_t		len;
+	char	   *utf8;
+	bytea	   *result;
 
-	if (expr == NULL)
-		return NULL;
-	/* a constant deparses as a quoted string, perhaps with a cast, or a number */
-	if (expr[0] != '\'' || strchr(expr, '(') != NULL)
+	if (pgcrypto_key == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot keep the default of column \"%s\"", column),
-				 errdetail("Only a constant text can be the default of a protected column."),
-				 errhint("Drop the default first.")));
-	cpii_internal_execute(psprintf("SELECT courier_pii.seal((%s)::pg_catalog.text, -1, false)::courier_pii.sealed", expr),
-						  0, NULL, NULL, NULL, true, 1);
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("function \"%s\" is for protect_column", "seal_pgcrypto")));
+	if (get_fn_expr_argtype(fcinfo->flinfo, 0) == TEXTOID)
+		message = DatumGetByteaPP(OidFunctionCall1(dearmor, PointerGetDatum(message)));
+	plain = pgcrypto_decrypt(message);
+	pg_verifymbstr(VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain), false);
+	utf8 = cpii_to_utf8(VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain), &len);
+	result = cpii_seal_value(PG_GETARG_INT32(1), utf8, len);
+	cpii_wipe(VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain));
+	PG_RETURN_BYTEA_P(result);
 }
 
-/* protect_column(tbl, col, class) */
-Datum
-cpii_protect_column(PG_FUNCTION_ARGS)
+/* ---- protect_column, protect_columns ---- */
+
+static void
+append_column(StringInfo sql, const CpiiProtect *column)
 {
-	Oid			relid = PG_GETARG_OID(0);
-	char	   *column = pstrdup(NameStr(*PG_GETARG_NAME(1)));
-	char	   *class_name = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	int			class_id;
-	Relation	rel;
-	AttrNumber	attnum;
-	Form_pg_attribute att;
-	char	   *table;
-	char	   *deflt;
-	int			epoch;
-	StringInfoData sql;
+	const char *name = quote_identifier(column->column);
+	const char *class_name = cpii_class_name(column->class_id);
+
+	if (column->deflt != NULL)
+		appendStringInfo(sql, "ALTER COLUMN %s DROP DEFAULT, ", name);
+	appendStringInfo(sql, "ALTER COLUMN %s TYPE courier_pii.%s USING courier_pii.%s(%s%s, %d)::courier_pii.%s",
+					 name, class_name,
+					 column->pgcrypto ? "seal_pgcrypto" : "seal_existing", name,
+					 column->pgcrypto && getBaseType(column->type) == BYTEAOID ?
+					 "::pg_catalog.bytea" : "::pg_catalog.text",
+					 column->class_id, class_name);
+	if (column->deflt != NULL)
+		appendStringInfo(sql, ", ALTER COLUMN %s SET DEFAULT %s", name,
+						 quote_literal_cstr(column->deflt));
+}
+
+static void
+note_protected(const char *table, const CpiiProtect *column)
+{
 	StringInfoData detail;
-
-	cpii_require_preload();
-	class_id = cpii_class_by_name_or_error(class_name);
-	if (class_id > CPII_CLASS_LAST_SEALED)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("columns of class \"%s\" are not sealed", class_name),
-				 errhint("Give such a column a mask in create_masked_view.")));
-	rel = table_open(relid, AccessExclusiveLock);
-	table = cpii_qualified_name(relid);
-	if (rel->rd_rel->relkind != RELKIND_RELATION &&
-		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a table", RelationGetRelationName(rel))));
-	if (IsCatalogRelation(rel) ||
-		RelationGetNamespace(rel) == cpii_schema_oid(false))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("cannot protect columns of system relation \"%s\"",
-						RelationGetRelationName(rel))));
-	cpii_require_table_duty(relid);
-	if (rel->rd_rel->relispartition)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is a partition", RelationGetRelationName(rel)),
-				 errhint("Protect the column of the partitioned table.")));
-	attnum = get_attnum(relid, column);
-	if (attnum <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of relation \"%s\" does not exist",
-						column, RelationGetRelationName(rel))));
-	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
-	if (cpii_class_of_type(att->atttypid, att->atttypmod) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("column \"%s\" of relation \"%s\" is already protected",
-						column, RelationGetRelationName(rel)),
-				 errdetail("Its class is \"%s\".",
-						   cpii_class_name(cpii_class_of_type(att->atttypid, att->atttypmod)))));
-	if (!supported_type(att->atttypid, class_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of type %s cannot be protected as class \"%s\"",
-						column, format_type_be(att->atttypid), class_name),
-				 errhint("Texts and whole numbers can be protected; json and jsonb as class \"note\".")));
-	if (att->attgenerated || att->attidentity)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot protect generated column \"%s\"", column)));
-
-	SPI_connect();
-	refuse_obstacles(rel, column, attnum, class_id);
-	/* no key: say so before the table is touched */
-	(void) cpii_keyring_seal_cipher(class_id, &epoch);
-	deflt = sealed_default(rel, column, attnum);
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "ALTER TABLE %s ", table);
-	if (deflt != NULL)
-		appendStringInfo(&sql, "ALTER COLUMN %s DROP DEFAULT, ", quote_identifier(column));
-	appendStringInfo(&sql, "ALTER COLUMN %s TYPE courier_pii.%s USING"
-					 " courier_pii.seal_existing(%s::pg_catalog.text, %d)::courier_pii.%s",
-					 quote_identifier(column), class_name,
-					 quote_identifier(column), class_id, class_name);
-	if (deflt != NULL)
-		appendStringInfo(&sql, ", ALTER COLUMN %s SET DEFAULT %s",
-						 quote_identifier(column), quote_literal_cstr(deflt));
-
-	/* our own lock on an open relation would count as "in use" */
-	table_close(rel, NoLock);
-	cpii_internal_execute(sql.data, 0, NULL, NULL, NULL, false, 0);
-	SPI_finish();
-	cpii_policy_changed();
 
 	initStringInfo(&detail);
 	appendStringInfoString(&detail, "{\"table\": ");
 	escape_json(&detail, table);
 	appendStringInfoString(&detail, ", \"column\": ");
-	escape_json(&detail, column);
-	appendStringInfo(&detail, ", \"class\": \"%s\"}", class_name);
+	escape_json(&detail, column->column);
+	appendStringInfo(&detail, ", \"class\": \"%s\"%s}",
+					 cpii_class_name(column->class_id),
+					 column->pgcrypto ? ", \"from\": \"pgcrypto\"" : "");
 	cpii_audit_note(CPII_ACT_POLICY, "protect_column", "ok", detail.data);
+}
+
+static void
+protect(Oid relid, CpiiProtect *columns, int n)
+{
+	Relation	rel;
+	char	   *table;
+	StringInfoData sql;
+
+	cpii_require_preload();
+	rel = table_open(relid, AccessExclusiveLock);
+	table = cpii_qualified_name(relid);
+	cpii_protect_check_table(rel);
+	SPI_connect();
+	cpii_protect_check(rel, columns, n, false);
+	if (pgcrypto_key != NULL)
+		find_pgcrypto();
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "ALTER TABLE %s ", table);
+	for (int i = 0; i < n; i++)
+	{
+		int			epoch;
+
+		/* no key: say so before the table is touched */
+		(void) cpii_keyring_seal_cipher(columns[i].class_id, &epoch);
+		if (i > 0)
+			appendStringInfoString(&sql, ", ");
+		append_column(&sql, &columns[i]);
+	}
+	/* our own lock on an open relation would count as "in use" */
+	table_close(rel, NoLock);
+	cpii_internal_execute(sql.data, 0, NULL, NULL, NULL, false, 0);
+	SPI_finish();
+	cpii_policy_changed();
+	for (int i = 0; i < n; i++)
+		note_protected(table, &columns[i]);
+}
+
+/* protect_column(tbl, col, class, pgcrypto_key) */
+Datum
+cpii_protect_column(PG_FUNCTION_ARGS)
+{
+	CpiiProtect column;
+	text	   *key;
+
+	for (int i = 0; i < 3; i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("table, column and class must not be null")));
+	memset(&column, 0, sizeof(column));
+	column.column = pstrdup(NameStr(*PG_GETARG_NAME(1)));
+	column.class_id = cpii_sealed_class_or_error(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	if (PG_NARGS() < 4 || PG_ARGISNULL(3))
+	{
+		protect(PG_GETARG_OID(0), &column, 1);
+		PG_RETURN_VOID();
+	}
+
+	column.pgcrypto = true;
+	key = PG_GETARG_TEXT_PP(3);
+	pgcrypto_key = VARDATA_ANY(key);
+	pgcrypto_key_len = VARSIZE_ANY_EXHDR(key);
+	PG_TRY();
+	{
+		protect(PG_GETARG_OID(0), &column, 1);
+	}
+	PG_FINALLY();
+	{
+		pgcrypto_key = NULL;
+	}
+	PG_END_TRY();
+	PG_RETURN_VOID();
+}
+
+/* protect_columns(tbl, jsonb): {"column": "class", ...}, one rewrite of the table */
+Datum
+cpii_protect_columns(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *given = PG_GETARG_JSONB_P(1);
+	CpiiProtect *columns;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	int			n = 0;
+
+	if (!JB_ROOT_IS_OBJECT(given) || JB_ROOT_COUNT(given) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("columns must be a JSON object of columns and classes"),
+				 errhint("For example {\"recv_phone\": \"phone\", \"recv_name\": \"person_name\"}.")));
+	columns = palloc0(sizeof(CpiiProtect) * JB_ROOT_COUNT(given));
+	it = JsonbIteratorInit(&given->root);
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			columns[n].column = pnstrdup(v.val.string.val, v.val.string.len);
+		else if (token == WJB_VALUE)
+		{
+			if (v.type != jbvString)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("class of column \"%s\" must be a string", columns[n].column)));
+			columns[n].class_id =
+				cpii_sealed_class_or_error(pnstrdup(v.val.string.val, v.val.string.len));
+			n++;
+		}
+	}
+	protect(PG_GETARG_OID(0), columns, n);
 	PG_RETURN_VOID();
 }

@@ -53,6 +53,8 @@ struct CpiiViewChange
 	CpiiRuleTables *tables;
 };
 
+bool		cpii_views_held = false;
+
 /* do masked views show what this subcommand changes; must they be parked? */
 static bool
 concerns_views(AlterTableType type, bool *park)
@@ -189,7 +191,8 @@ cpii_views_before(Node *stmt)
 		default:
 			return NULL;
 	}
-	if (!cpii_preloaded || creating_extension || !OidIsValid(cpii_sealed_type()) ||
+	if (cpii_views_held || !cpii_preloaded || creating_extension ||
+		!OidIsValid(cpii_sealed_type()) ||
 		!OidIsValid(cpii_relation_oid("masked_view_register", true)))
 		return NULL;
 	if (IsA(stmt, AlterTableStmt))

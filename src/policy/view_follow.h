@@ -21,4 +21,7 @@ typedef struct CpiiViewChange CpiiViewChange;
 extern CpiiViewChange *cpii_views_before(Node *stmt);
 extern void cpii_views_after(CpiiViewChange *change);
 
+/* true: several statements of ours belong together, and we see to the views */
+extern bool cpii_views_held;
+
 #endif							/* CPII_VIEW_FOLLOW_H */

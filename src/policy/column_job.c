@@ -1,0 +1,440 @@
+/*-------------------------------------------------------------------------
+ *
+ * column_job.c
+ *	  Work on all rows of a column, in batches that commit.
+ *
+ * Rows that another transaction has locked are skipped by a batch, so a batch
+ * never waits while it holds row locks: writers wait for it at most one batch,
+ * and cannot deadlock with it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/itemptr.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "base/compat.h"
+#include "base/internal.h"
+#include "base/session.h"
+#include "policy/column_job.h"
+#include "policy/policy.h"
+
+/* how long one try to lock a table may keep others waiting, and how many */
+#define LOCK_TRY "400ms"
+#define LOCK_PAUSE_MS 600
+#define LOCK_TRIES 120
+
+/* the longest pause after a batch */
+#define MAX_PAUSE_MS 1000
+
+uint64
+cpii_job_execute(const char *sql, int nargs, Oid *types, Datum *values,
+				 bool quiet_triggers)
+{
+	CpiiInternalState state;
+	int			rc;
+
+	cpii_internal_begin(&state);
+	if (quiet_triggers)
+		(void) set_config_option("session_replication_role", "replica",
+								 PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
+	rc = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
+	cpii_internal_end(&state);
+	if (rc < 0)
+		elog(ERROR, "internal statement returned %s", SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+/* ---- the register ---- */
+
+static void
+lock_job(Oid relid, const char *col)
+{
+	LOCKTAG		tag;
+	Oid			reg = cpii_relation_oid("column_job", false);
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, reg, relid, 0);
+	/* for the session: it must outlive the commits; an error releases it */
+	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("another session works on the columns of \"%s\"",
+						get_rel_name(relid)),
+				 errhint("See courier_pii.stat_progress_protect.")));
+}
+
+static void
+unlock_job(Oid relid)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, cpii_relation_oid("column_job", false),
+					   relid, 0);
+	(void) LockRelease(&tag, ExclusiveLock, true);
+}
+
+static void
+read_parts(CpiiJob *job, Datum oids, Datum attnums)
+{
+	Datum	   *elems;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(oids), OIDOID, sizeof(Oid), true,
+					  TYPALIGN_INT, &elems, NULL, &n);
+	job->nparts = n;
+	job->parts = palloc(sizeof(Oid) * Max(n, 1));
+	job->part_attnums = palloc0(sizeof(AttrNumber) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		job->parts[i] = DatumGetObjectId(elems[i]);
+	deconstruct_array(DatumGetArrayTypeP(attnums), INT2OID, sizeof(int16), true,
+					  TYPALIGN_SHORT, &elems, NULL, &n);
+	for (int i = 0; i < n && i < job->nparts; i++)
+		job->part_attnums[i] = DatumGetInt16(elems[i]);
+}
+
+static bool
+load_job(CpiiJob *job)
+{
+	Oid			types[3] = {OIDOID, NAMEOID, TEXTOID};
+	Datum		values[3];
+	HeapTuple	tup;
+	TupleDesc	desc;
+	bool		isnull;
+
+	values[0] = ObjectIdGetDatum(job->relid);
+	values[1] = NameGetDatum(&job->col);
+	values[2] = CStringGetTextDatum(job->kind);
+	cpii_internal_execute("SELECT j.phase, j.attnum, j.class, j.parts, j.part_attnums, j.part, j.next_block, j.rows_total, j.rows_done"
+						  " FROM courier_pii.column_job j WHERE j.relid = $1 AND j.col = $2 AND j.kind = $3",
+						  3, types, values, NULL, true, 1);
+	if (SPI_processed == 0)
+		return false;
+	tup = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	strlcpy(job->phase, SPI_getvalue(tup, desc, 1), sizeof(job->phase));
+	job->attnum = DatumGetInt16(SPI_getbinval(tup, desc, 2, &isnull));
+	job->class_id = DatumGetInt32(SPI_getbinval(tup, desc, 3, &isnull));
+	read_parts(job, SPI_getbinval(tup, desc, 4, &isnull),
+			   SPI_getbinval(tup, desc, 5, &isnull));
+	job->part = DatumGetInt32(SPI_getbinval(tup, desc, 6, &isnull));
+	job->next_block = (BlockNumber) DatumGetInt64(SPI_getbinval(tup, desc, 7, &isnull));
+	job->rows_total = DatumGetInt64(SPI_getbinval(tup, desc, 8, &isnull));
+	job->rows_done = DatumGetInt64(SPI_getbinval(tup, desc, 9, &isnull));
+	return true;
+}
+
+CpiiJob *
+cpii_job_open(FunctionCallInfo fcinfo, const char *kind, Oid relid,
+			  const char *col, bool *resumed)
+{
+	CpiiJob    *job;
+
+	cpii_require_preload();
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("this procedure cannot run inside a transaction block"),
+				 errdetail("It commits after each batch.")));
+	if (get_rel_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	cpii_require_table_duty(relid);
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	job = palloc0(sizeof(CpiiJob));
+	job->relid = relid;
+	namestrcpy(&job->col, col);
+	strlcpy(job->kind, kind, sizeof(job->kind));
+	job->pause_ms = -1;
+	job->batch = AllocSetContextCreate(CurrentMemoryContext, "courier_pii batch",
+									   ALLOCSET_DEFAULT_SIZES);
+	lock_job(relid, col);
+	*resumed = load_job(job);
+	return job;
+}
+
+static void
+store_job(CpiiJob *job, const char *sql)
+{
+	Oid			types[12] = {OIDOID, NAMEOID, TEXTOID, TEXTOID, INT2OID, INT4OID,
+	OIDARRAYOID, INT2ARRAYOID, INT4OID, INT8OID, INT8OID, INT8OID};
+	Datum		values[12];
+	Datum	   *oids = palloc(sizeof(Datum) * Max(job->nparts, 1));
+	Datum	   *attnums = palloc(sizeof(Datum) * Max(job->nparts, 1));
+
+	for (int i = 0; i < job->nparts; i++)
+	{
+		oids[i] = ObjectIdGetDatum(job->parts[i]);
+		attnums[i] = Int16GetDatum(job->part_attnums[i]);
+	}
+	values[0] = ObjectIdGetDatum(job->relid);
+	values[1] = NameGetDatum(&job->col);
+	values[2] = CStringGetTextDatum(job->kind);
+	values[3] = CStringGetTextDatum(job->phase);
+	values[4] = Int16GetDatum(job->attnum);
+	values[5] = Int32GetDatum(job->class_id);
+	values[6] = PointerGetDatum(construct_array(oids, job->nparts, OIDOID,
+												sizeof(Oid), true, TYPALIGN_INT));
+	values[7] = PointerGetDatum(construct_array(attnums, job->nparts, INT2OID,
+												sizeof(int16), true, TYPALIGN_SHORT));
+	values[8] = Int32GetDatum(job->part);
+	values[9] = Int64GetDatum((int64) job->next_block);
+	values[10] = Int64GetDatum(Max(job->rows_total, job->rows_done));
+	values[11] = Int64GetDatum(job->rows_done);
+	cpii_internal_execute(sql, 12, types, values, NULL, false, 0);
+}
+
+void
+cpii_job_insert(CpiiJob *job)
+{
+	store_job(job, "INSERT INTO courier_pii.column_job (relid, col, kind, phase, attnum, class, parts, part_attnums, part, next_block, rows_total, rows_done, pid)"
+			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, pg_catalog.pg_backend_pid())");
+}
+
+static void
+update_job(CpiiJob *job)
+{
+	store_job(job, "UPDATE courier_pii.column_job j SET phase = $4, attnum = $5, class = $6, parts = $7, part_attnums = $8,"
+			  " part = $9, next_block = $10, rows_total = $11, rows_done = $12, pid = pg_catalog.pg_backend_pid()"
+			  " WHERE j.relid = $1 AND j.col = $2 AND j.kind = $3");
+}
+
+/* the next transaction reads what is committed, whatever the session's default */
+static void
+next_transaction(void)
+{
+	SPI_commit();
+	XactIsoLevel = XACT_READ_COMMITTED;
+}
+
+void
+cpii_job_commit(CpiiJob *job)
+{
+	MemoryContext old = MemoryContextSwitchTo(job->batch);
+
+	update_job(job);
+	MemoryContextSwitchTo(old);
+	next_transaction();
+	MemoryContextReset(job->batch);
+}
+
+void
+cpii_job_phase(CpiiJob *job, const char *phase)
+{
+	strlcpy(job->phase, phase, sizeof(job->phase));
+	job->part = 0;
+	job->next_block = 0;
+	cpii_job_commit(job);
+}
+
+void
+cpii_job_close(CpiiJob *job)
+{
+	Oid			types[3] = {OIDOID, NAMEOID, TEXTOID};
+	Datum		values[3];
+
+	values[0] = ObjectIdGetDatum(job->relid);
+	values[1] = NameGetDatum(&job->col);
+	values[2] = CStringGetTextDatum(job->kind);
+	cpii_internal_execute("DELETE FROM courier_pii.column_job j WHERE j.relid = $1 AND j.col = $2 AND j.kind = $3",
+						  3, types, values, NULL, false, 0);
+	next_transaction();
+	unlock_job(job->relid);
+	SPI_finish();
+}
+
+void
+cpii_job_find_parts(CpiiJob *job)
+{
+	Oid			types[1] = {OIDOID};
+	Datum		values[1] = {ObjectIdGetDatum(job->relid)};
+
+	cpii_internal_execute("WITH RECURSIVE tree AS (SELECT $1 AS oid"
+						  " UNION SELECT h.inhrelid FROM pg_catalog.pg_inherits h JOIN tree t ON h.inhparent = t.oid)"
+						  " SELECT c.oid, pg_catalog.sum(GREATEST(c.reltuples, 0)) OVER ()::pg_catalog.int8"
+						  " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid"
+						  " WHERE c.relkind = 'r' ORDER BY c.oid",
+						  1, types, values, NULL, true, 0);
+	job->nparts = (int) SPI_processed;
+	job->parts = palloc(sizeof(Oid) * Max(job->nparts, 1));
+	job->part_attnums = palloc0(sizeof(AttrNumber) * Max(job->nparts, 1));
+	for (int i = 0; i < job->nparts; i++)
+	{
+		bool		isnull;
+
+		job->parts[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		job->rows_total = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+	}
+}
+
+/* ---- locks ---- */
+
+static void
+pause_for(long ms)
+{
+	while (ms > 0)
+	{
+		long		now = Min(ms, 100);
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 now, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		ms -= now;
+	}
+}
+
+void
+cpii_job_lock_table(Oid relid, const char *mode)
+{
+	Oid			types[1] = {OIDOID};
+	Datum		values[1] = {ObjectIdGetDatum(relid)};
+	StringInfoData sql;
+	MemoryContext old = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	/* readers lock a view before its table, and so do we */
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "LOCK TABLE ");
+	if (strcmp(mode, "ACCESS EXCLUSIVE") == 0)
+	{
+		cpii_internal_execute("SELECT m.view::pg_catalog.regclass::pg_catalog.text FROM courier_pii.masked_view_register m"
+							  " JOIN pg_catalog.pg_class c ON c.oid = m.view WHERE m.tbl = $1 ORDER BY m.view",
+							  1, types, values, NULL, false, 0);
+		for (uint64 i = 0; i < SPI_processed; i++)
+			appendStringInfo(&sql, "%s, ", SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	}
+	appendStringInfo(&sql, "%s IN %s MODE", cpii_qualified_name(relid), mode);
+
+	for (int i = 1;; i++)
+	{
+		bool		locked = true;
+
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(old);
+		PG_TRY();
+		{
+			CpiiInternalState state;
+
+			cpii_internal_begin(&state);
+			(void) set_config_option("lock_timeout", LOCK_TRY, PGC_USERSET,
+									 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+			(void) SPI_execute(sql.data, false, 0);
+			cpii_internal_end(&state);
+			ReleaseCurrentSubTransaction();
+		}
+		PG_CATCH();
+		{
+			ErrorData  *error;
+
+			MemoryContextSwitchTo(old);
+			error = CopyErrorData();
+			if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || i >= LOCK_TRIES)
+				PG_RE_THROW();
+			FlushErrorState();
+			RollbackAndReleaseCurrentSubTransaction();
+			FreeErrorData(error);
+			locked = false;
+		}
+		PG_END_TRY();
+		MemoryContextSwitchTo(old);
+		CurrentResourceOwner = owner;
+		if (locked)
+			return;
+		pause_for(LOCK_PAUSE_MS);
+	}
+}
+
+/* ---- batches ---- */
+
+/* blocks that hold about so many rows */
+static BlockNumber
+blocks_of_rows(Relation rel, int rows)
+{
+	double		pages = Max(rel->rd_rel->relpages, 1);
+	double		density = rel->rd_rel->reltuples > 0 ?
+		rel->rd_rel->reltuples / pages : 60;
+
+	return (BlockNumber) Max(1, rows / Max(density, 1));
+}
+
+static Datum
+tid(BlockNumber block)
+{
+	ItemPointer p = palloc(sizeof(ItemPointerData));
+
+	ItemPointerSet(p, block, 0);
+	return PointerGetDatum(p);
+}
+
+/* all batches of one table; it has blocks for as long as we know of */
+static void
+run_part(CpiiJob *job, Oid part, CpiiJobStatement statement)
+{
+	Oid			types[2] = {TIDOID, TIDOID};
+	Relation	rel = try_relation_open(part, AccessShareLock);
+	BlockNumber blocks;
+	BlockNumber step;
+
+	if (rel == NULL)
+		return;					/* dropped meanwhile */
+	/* later blocks hold rows that were written under the job's trigger */
+	blocks = RelationGetNumberOfBlocks(rel);
+	step = blocks_of_rows(rel, job->batch_rows);
+	relation_close(rel, NoLock);
+	while (job->next_block < blocks)
+	{
+		MemoryContext old = MemoryContextSwitchTo(job->batch);
+		TimestampTz began = GetCurrentTimestamp();
+		BlockNumber to = blocks - job->next_block > step ? job->next_block + step : blocks;
+		Datum		values[2];
+		char	   *sql;
+		long		took;
+
+		CHECK_FOR_INTERRUPTS();
+		values[0] = tid(job->next_block);
+		values[1] = tid(to);
+		sql = statement(job, part);
+		if (sql == NULL)
+		{
+			MemoryContextSwitchTo(old);
+			return;
+		}
+		job->rows_done += cpii_job_execute(sql, 2, types, values, true);
+		job->next_block = to;
+		MemoryContextSwitchTo(old);
+		cpii_job_commit(job);
+		took = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
+		pause_for(job->pause_ms >= 0 ? job->pause_ms : Min(took / 2, MAX_PAUSE_MS));
+	}
+}
+
+void
+cpii_job_run_batches(CpiiJob *job, CpiiJobStatement statement)
+{
+	for (; job->part < job->nparts; job->part++, job->next_block = 0)
+		run_part(job, job->parts[job->part], statement);
+}

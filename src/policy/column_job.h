@@ -1,0 +1,73 @@
+/*-------------------------------------------------------------------------
+ *
+ * column_job.h
+ *	  Work on all rows of a column, in batches that commit: one row of the
+ *	  register column_job for each, so that it can go on after any end.
+ *
+ * A procedure that runs a job is called outside a transaction block.  Between
+ * two cpii_job_commit() calls everything is one transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CPII_COLUMN_JOB_H
+#define CPII_COLUMN_JOB_H
+
+#include "fmgr.h"
+#include "storage/block.h"
+#include "storage/lockdefs.h"
+
+typedef struct CpiiJob
+{
+	Oid			relid;
+	NameData	col;
+	char		kind[16];		/* protect or reseal */
+	char		phase[32];
+	AttrNumber	attnum;			/* of the column when the job began */
+	int			class_id;
+	int			nparts;			/* tables that hold rows */
+	Oid		   *parts;
+	AttrNumber *part_attnums;	/* what to wipe in each */
+	int			part;			/* where the job is */
+	BlockNumber next_block;
+	int64		rows_total;
+	int64		rows_done;
+	/* of this run */
+	int			batch_rows;
+	int			pause_ms;		/* -1 = half of what a batch took */
+	MemoryContext batch;		/* reset at each commit */
+} CpiiJob;
+
+/*
+ * Begin or go on: refuse a transaction block, connect to SPI, lock the job
+ * against other sessions (55006), and load its row when there is one.
+ */
+extern CpiiJob *cpii_job_open(FunctionCallInfo fcinfo, const char *kind,
+							  Oid relid, const char *col, bool *resumed);
+extern void cpii_job_insert(CpiiJob *job);
+extern void cpii_job_phase(CpiiJob *job, const char *phase);
+/* store the position, commit, and begin the next transaction */
+extern void cpii_job_commit(CpiiJob *job);
+/* take the row away, commit, disconnect */
+extern void cpii_job_close(CpiiJob *job);
+
+/* tables of an inheritance or partition tree that hold rows of their own */
+extern void cpii_job_find_parts(CpiiJob *job);
+
+/*
+ * Lock a table in a way that does not keep others waiting: a short try, a
+ * pause, again.  55P03 when it was never free.
+ */
+extern void cpii_job_lock_table(Oid relid, const char *mode);
+
+/*
+ * Run an UPDATE, with $1 and $2 the first and last tid of each range of blocks,
+ * over all parts from where the job is.  The statement is made for each part.
+ */
+typedef char *(*CpiiJobStatement) (CpiiJob *job, Oid part);
+extern void cpii_job_run_batches(CpiiJob *job, CpiiJobStatement statement);
+
+/* one statement with the rights of the extension's owner and without triggers */
+extern uint64 cpii_job_execute(const char *sql, int nargs, Oid *types,
+							   Datum *values, bool quiet_triggers);
+
+#endif							/* CPII_COLUMN_JOB_H */

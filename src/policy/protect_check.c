@@ -1,0 +1,339 @@
+/*-------------------------------------------------------------------------
+ *
+ * protect_check.c
+ *	  What protecting a column would break, told before anything is changed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/catalog.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "base/classes.h"
+#include "base/internal.h"
+#include "policy/policy.h"
+#include "policy/protect.h"
+#include "sealed/seal.h"
+
+/* what was found against protecting */
+typedef struct Facts
+{
+	StringInfoData list;
+	bool		any;
+	bool		dependents;		/* other objects use the clear text */
+} Facts;
+
+/* types whose text form is the value people mean */
+static bool
+supported_type(Oid type, const CpiiProtect *column)
+{
+	char	   *name;
+
+	type = getBaseType(type);
+	switch (type)
+	{
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+			return true;
+		case BYTEAOID:
+			return column->pgcrypto;
+		case NAMEOID:
+		case INT8OID:
+		case INT4OID:
+		case NUMERICOID:
+			return !column->pgcrypto;
+		case JSONOID:
+		case JSONBOID:
+			return !column->pgcrypto && column->class_id == CPII_CLASS_NOTE;
+	}
+	name = format_type_be(type);
+	return !column->pgcrypto &&
+		(strcmp(name, "citext") == 0 || strcmp(name, "public.citext") == 0);
+}
+
+int
+cpii_sealed_class_or_error(const char *name)
+{
+	int			class_id = cpii_class_by_name_or_error(name);
+
+	if (class_id > CPII_CLASS_LAST_SEALED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("columns of class \"%s\" are not sealed", name),
+				 errhint("Give such a column a mask in create_masked_view.")));
+	return class_id;
+}
+
+void
+cpii_protect_check_table(Relation rel)
+{
+	if (rel->rd_rel->relkind != RELKIND_RELATION &&
+		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", RelationGetRelationName(rel))));
+	if (IsCatalogRelation(rel) ||
+		RelationGetNamespace(rel) == cpii_schema_oid(false))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot protect columns of system relation \"%s\"",
+						RelationGetRelationName(rel))));
+	cpii_require_table_duty(RelationGetRelid(rel));
+	if (rel->rd_rel->relispartition)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is a partition", RelationGetRelationName(rel)),
+				 errhint("Protect the column of the partitioned table.")));
+}
+
+/* the column exists and can be sealed at all */
+static void
+check_column(Relation rel, CpiiProtect *column)
+{
+	Form_pg_attribute att;
+	int			have;
+
+	column->attnum = get_attnum(RelationGetRelid(rel), column->column);
+	if (column->attnum <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist",
+						column->column, RelationGetRelationName(rel))));
+	att = TupleDescAttr(RelationGetDescr(rel), column->attnum - 1);
+	column->type = att->atttypid;
+	column->notnull = att->attnotnull;
+	have = cpii_class_of_type(att->atttypid, att->atttypmod);
+	if (have != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("column \"%s\" of relation \"%s\" is already protected",
+						column->column, RelationGetRelationName(rel)),
+				 errdetail("Its class is \"%s\".", cpii_class_name(have))));
+	if (!supported_type(att->atttypid, column))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of type %s cannot be protected as class \"%s\"",
+						column->column, format_type_be(att->atttypid),
+						cpii_class_name(column->class_id)),
+				 column->pgcrypto ?
+				 errhint("Messages of pgcrypto are in columns of type bytea, or armored in texts.") :
+				 errhint("Texts and whole numbers can be protected; json and jsonb as class \"note\".")));
+	if (att->attgenerated || att->attidentity)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot protect generated column \"%s\"", column->column)));
+}
+
+/* one text per row of a query over ($1 regclass, $2 int2), joined; or NULL */
+static char *
+names(const char *sql, Oid relid, AttrNumber attnum)
+{
+	Oid			types[2] = {REGCLASSOID, INT2OID};
+	Datum		values[2] = {ObjectIdGetDatum(relid), Int16GetDatum(attnum)};
+	StringInfoData list;
+
+	cpii_internal_execute(sql, 2, types, values, NULL, true, 0);
+	if (SPI_processed == 0)
+		return NULL;
+	initStringInfo(&list);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "",
+						 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	return list.data;
+}
+
+static void
+add_fact(Facts *facts, const char *what, const char *column, const char *found)
+{
+	if (found == NULL)
+		return;
+	if (facts->any)
+		appendStringInfoChar(&facts->list, '\n');
+	appendStringInfo(&facts->list, "%s \"%s\": %s.", what, column, found);
+	facts->any = true;
+}
+
+static void
+add_dependents(Facts *facts, Oid relid, const CpiiProtect *column)
+{
+	char	   *found;
+
+	found = names("SELECT DISTINCT CASE WHEN d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
+				  "  THEN 'view ' || (SELECT w.ev_class::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_rewrite w WHERE w.oid = d.objid)"
+				  "  ELSE pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) END"
+				  " FROM pg_catalog.pg_depend d"
+				  " WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+				  " AND d.refobjid = $1 AND d.refobjsubid = $2"
+	/* masked views follow the table */
+				  " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite w JOIN courier_pii.masked_view_register m ON m.view = w.ev_class"
+				  "   WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND w.oid = d.objid)"
+				  " AND (d.classid IN ('pg_catalog.pg_rewrite'::pg_catalog.regclass,"
+				  "  'pg_catalog.pg_trigger'::pg_catalog.regclass, 'pg_catalog.pg_policy'::pg_catalog.regclass,"
+				  "  'pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_publication_rel'::pg_catalog.regclass,"
+				  "  'pg_catalog.pg_statistic_ext'::pg_catalog.regclass)"
+				  " OR (d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND EXISTS"
+				  "  (SELECT 1 FROM pg_catalog.pg_attrdef a WHERE a.oid = d.objid AND a.adnum <> $2)))"
+				  " ORDER BY 1",
+				  relid, column->attnum);
+	if (found != NULL)
+		facts->dependents = true;
+	add_fact(facts, "Objects that use the clear text of", column->column, found);
+}
+
+static void
+add_constraints_and_indexes(Facts *facts, Oid relid, const CpiiProtect *column)
+{
+	add_fact(facts, "Constraints that test the clear text of", column->column,
+			 names("SELECT pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_constraint c"
+				   " WHERE c.contype IN ('c', 'x') AND c.conrelid = $1 AND $2 = ANY (c.conkey)"
+				   " ORDER BY 1",
+				   relid, column->attnum));
+	add_fact(facts, "Foreign keys of", column->column,
+			 names("SELECT pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_constraint c"
+				   " WHERE c.contype = 'f' AND ((c.conrelid = $1 AND $2 = ANY (c.conkey))"
+				   " OR (c.confrelid = $1 AND $2 = ANY (c.confkey)))"
+				   " ORDER BY 1",
+				   relid, column->attnum));
+	add_fact(facts, "Indexes on the clear text of", column->column,
+			 names("SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index i"
+				   " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_am m ON m.oid = c.relam"
+				   " WHERE i.indrelid = $1 AND ("
+				   "  ((i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) AND EXISTS"
+				   "   (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+				   "     AND d.objid = i.indexrelid AND d.refobjid = $1 AND d.refobjsubid = $2"
+				   "     AND NOT ($2 = ANY (i.indkey::pg_catalog.int2[]) AND i.indexprs IS NULL AND i.indpred IS NULL)))"
+				   "  OR ($2 = ANY (i.indkey::pg_catalog.int2[]) AND (m.amname NOT IN ('btree', 'hash') OR EXISTS"
+				   "   (SELECT 1 FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) k"
+				   "     JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[k] WHERE i.indkey[k] = $2 AND NOT o.opcdefault"
+				   "       AND o.opcname NOT IN ('varchar_ops', 'bpchar_ops', 'text_ops')))))"
+				   " ORDER BY 1",
+				   relid, column->attnum));
+	if (!cpii_class_table[column->class_id].searchable)
+		add_fact(facts, "Indexes on values that cannot be compared once protected,", column->column,
+				 names("SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index i"
+					   " WHERE i.indrelid = $1 AND $2 = ANY (i.indkey::pg_catalog.int2[])"
+					   " ORDER BY 1",
+					   relid, column->attnum));
+}
+
+bool
+cpii_protect_default(Oid relid, AttrNumber attnum, char **token)
+{
+	char	   *expr = names("SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid)"
+							 " FROM pg_catalog.pg_attrdef d WHERE d.adrelid = $1 AND d.adnum = $2",
+							 relid, attnum);
+
+	*token = NULL;
+	if (expr == NULL || strncmp(expr, "NULL", 4) == 0)
+		return true;
+	/* a constant deparses as a quoted string, perhaps with a cast, or a number */
+	if (expr[0] != '\'' || strchr(expr, '(') != NULL)
+		return false;
+	cpii_internal_execute(psprintf("SELECT courier_pii.seal((%s)::pg_catalog.text, -1, false)::courier_pii.sealed", expr),
+						  0, NULL, NULL, NULL, true, 1);
+	*token = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	return true;
+}
+
+static void
+add_default(Facts *facts, Oid relid, CpiiProtect *column)
+{
+	bool		kept = cpii_protect_default(relid, column->attnum, &column->deflt);
+
+	if (kept && column->pgcrypto && column->deflt != NULL)
+		kept = false;
+	if (!kept)
+		add_fact(facts, "A default that is no constant text, of", column->column,
+				 column->pgcrypto ? "a message of pgcrypto" : "an expression");
+}
+
+/* what protecting in batches cannot keep, and one ALTER can */
+static void
+add_online_facts(Facts *facts, Oid relid, const CpiiProtect *column)
+{
+	add_fact(facts, "Publications, which would send a column that the other side does not have yet, of the table of",
+			 column->column,
+			 names("SELECT DISTINCT pg_catalog.quote_ident(p.pubname::pg_catalog.text)"
+				   " FROM pg_catalog.pg_publication_tables p, pg_catalog.pg_partition_tree($1) t"
+				   " JOIN pg_catalog.pg_class c ON c.oid = t.relid"
+				   " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+				   " WHERE p.schemaname = n.nspname AND p.tablename = c.relname AND $2 > 0"
+				   " UNION SELECT DISTINCT pg_catalog.quote_ident(p.pubname::pg_catalog.text)"
+				   " FROM pg_catalog.pg_publication_tables p"
+				   " JOIN pg_catalog.pg_class c ON c.relname = p.tablename"
+				   " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = p.schemaname"
+				   " WHERE c.oid = $1"
+				   " ORDER BY 1",
+				   relid, column->attnum));
+	add_fact(facts, "Foreign tables among the partitions of the table of", column->column,
+			 names("SELECT c.oid::pg_catalog.regclass::pg_catalog.text"
+				   " FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid"
+				   " WHERE h.inhparent = $1 AND c.relkind = 'f' AND $2 > 0 ORDER BY 1",
+				   relid, column->attnum));
+}
+
+/* functions whose body is a string do not depend on columns: tell at least */
+static void
+mention_functions(Relation rel, const CpiiProtect *column)
+{
+	char	   *found;
+
+	found = names("SELECT p.oid::pg_catalog.regprocedure::pg_catalog.text"
+				  " FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang,"
+				  " pg_catalog.pg_attribute a, pg_catalog.pg_class c"
+				  " WHERE a.attrelid = $1 AND a.attnum = $2 AND c.oid = $1"
+				  " AND l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL"
+				  " AND p.pronamespace <> 'courier_pii'::pg_catalog.regnamespace"
+				  " AND pg_catalog.lower(p.prosrc) ~ ('\\m' || pg_catalog.regexp_replace(pg_catalog.lower(a.attname), '\\W', '\\\\\\&', 'g') || '\\M')"
+				  " AND (pg_catalog.lower(p.prosrc) ~ ('\\m' || pg_catalog.regexp_replace(pg_catalog.lower(c.relname), '\\W', '\\\\\\&', 'g') || '\\M')"
+				  "  OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g WHERE g.tgrelid = $1 AND g.tgfoid = p.oid))"
+				  " ORDER BY 1",
+				  RelationGetRelid(rel), column->attnum);
+	if (found != NULL)
+		ereport(NOTICE,
+				(errmsg("functions mention column \"%s\" of \"%s\"",
+						column->column, RelationGetRelationName(rel)),
+				 errdetail("They will find sealed values there: %s.", found),
+				 errhint("Let them read the masked view.")));
+}
+
+void
+cpii_protect_check(Relation rel, CpiiProtect *columns, int n, bool online)
+{
+	Oid			relid = RelationGetRelid(rel);
+	Facts		facts;
+
+	for (int i = 0; i < n; i++)
+		check_column(rel, &columns[i]);
+	memset(&facts, 0, sizeof(facts));
+	initStringInfo(&facts.list);
+	for (int i = 0; i < n; i++)
+	{
+		add_dependents(&facts, relid, &columns[i]);
+		add_constraints_and_indexes(&facts, relid, &columns[i]);
+		add_default(&facts, relid, &columns[i]);
+		if (online)
+			add_online_facts(&facts, relid, &columns[i]);
+	}
+	if (facts.any)
+		ereport(ERROR,
+				(errcode(facts.dependents ? ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST :
+						 ERRCODE_FEATURE_NOT_SUPPORTED),
+				 n == 1 ?
+				 errmsg("cannot protect column \"%s\" and keep what works on its clear text",
+						columns[0].column) :
+				 errmsg("cannot protect columns of \"%s\" and keep what works on their clear text",
+						RelationGetRelationName(rel)),
+				 errdetail("%s", facts.list.data),
+				 errhint("Drop these first. Make views and functions again over the masked view; equality indexes and foreign keys can be made again on protected columns of one class.")));
+	for (int i = 0; i < n; i++)
+		mention_functions(rel, &columns[i]);
+}

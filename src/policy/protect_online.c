@@ -1,0 +1,385 @@
+/*-------------------------------------------------------------------------
+ *
+ * protect_online.c
+ *	  protect_column_online: seal a column of a table that is in use.
+ *
+ * A second column gets the sealed values: a trigger seals what is written from
+ * now on, batches seal what is there.  Its indexes are built concurrently.
+ * When a validated constraint proves that nothing is missing, one short
+ * exclusive lock puts it in the first one's place.  Then the clear text that
+ * the dropped column left in the file is overwritten.
+ *
+ * Phases: copying, checking, indexing, wiping.  Each commits as it goes and
+ * can be interrupted at any moment; the same CALL goes on from there.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_statistic.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "audit/record.h"
+#include "base/compat.h"
+#include "base/internal.h"
+#include "base/secret.h"
+#include "crypto/keyring.h"
+#include "policy/catalog.h"
+#include "policy/column_job.h"
+#include "policy/policy.h"
+#include "policy/protect.h"
+#include "policy/protect_swap.h"
+#include "sealed/seal.h"
+
+/* blocks whose dropped values are overwritten in one transaction */
+#define WIPE_BLOCKS 512
+
+/* rows that a batch skipped are looked for so many at a time */
+#define STRAGGLERS "500"
+
+PG_FUNCTION_INFO_V1(cpii_protect_column_online);
+PG_FUNCTION_INFO_V1(cpii_cancel_protect);
+PG_FUNCTION_INFO_V1(cpii_protect_sync);
+CPII_EXPORT Datum cpii_protect_column_online(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_cancel_protect(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_protect_sync(PG_FUNCTION_ARGS);
+
+/* ---- the trigger ---- */
+
+/* a plain value as UTF-8 text, as a cast to text would give it */
+static char *
+plain_text(Datum value, Oid type, size_t *len, char **server)
+{
+	Oid			output;
+	bool		varlena;
+	size_t		n;
+
+	getTypeOutputInfo(type, &output, &varlena);
+	*server = OidOutputFunctionCall(output, value);
+	n = strlen(*server);
+	if (getBaseType(type) == BPCHAROID)
+		while (n > 0 && (*server)[n - 1] == ' ')
+			n--;
+	return cpii_to_utf8(*server, n, len);
+}
+
+/*
+ * protect_sync(column, sealed column, class): a row trigger that keeps the
+ * sealed column equal to the other one.  A sealed value stays as it is while
+ * its clear text does.
+ */
+Datum
+cpii_protect_sync(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	TupleDesc	desc;
+	HeapTuple	row;
+	int			from;
+	int			to;
+	Datum		value;
+	Datum		sealed = (Datum) 0;
+	bool		isnull;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(data->tg_event) || data->tg_trigger->tgnargs != 3)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" is for protect_column_online", "protect_sync")));
+	cpii_require_preload();
+	desc = RelationGetDescr(data->tg_relation);
+	row = TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple;
+	from = SPI_fnumber(desc, data->tg_trigger->tgargs[0]);
+	to = SPI_fnumber(desc, data->tg_trigger->tgargs[1]);
+	if (from <= 0 || to <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" that is being protected does not exist any more",
+						data->tg_trigger->tgargs[from <= 0 ? 0 : 1])));
+	value = heap_getattr(row, from, desc, &isnull);
+	if (!isnull)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, from - 1);
+		char	   *server;
+		char	   *utf8;
+		size_t		len;
+
+		if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
+		{
+			bool		oldnull;
+			bool		oldsealednull;
+			Datum		oldvalue = heap_getattr(data->tg_trigtuple, from, desc, &oldnull);
+			Datum		oldsealed = heap_getattr(data->tg_trigtuple, to, desc, &oldsealednull);
+
+			if (!oldnull && !oldsealednull &&
+				datum_image_eq(value, oldvalue, att->attbyval, att->attlen))
+				return PointerGetDatum(heap_modify_tuple_by_cols(row, desc, 1, &to,
+																 &oldsealed, &oldsealednull));
+		}
+		utf8 = plain_text(value, att->atttypid, &len, &server);
+		sealed = PointerGetDatum(cpii_seal_value(atoi(data->tg_trigger->tgargs[2]),
+												 utf8, len));
+		if (utf8 != server)
+			cpii_wipe(utf8, len);
+		cpii_wipe(server, strlen(server));
+	}
+	return PointerGetDatum(heap_modify_tuple_by_cols(row, desc, 1, &to, &sealed, &isnull));
+}
+
+/* ---- phases ---- */
+
+static void
+note(CpiiJob *job, const char *command, const char *outcome)
+{
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	appendStringInfoString(&detail, "{\"table\": ");
+	escape_json(&detail, cpii_qualified_name(job->relid));
+	appendStringInfoString(&detail, ", \"column\": ");
+	escape_json(&detail, NameStr(job->col));
+	appendStringInfo(&detail, ", \"class\": \"%s\", \"rows\": " INT64_FORMAT "}",
+					 cpii_class_name(job->class_id), job->rows_done);
+	cpii_audit_note(CPII_ACT_POLICY, command, outcome, detail.data);
+}
+
+/* everything that must be right before the first change, then that change */
+static void
+prepare(CpiiJob *job, const char *class_name)
+{
+	CpiiProtect column;
+	Relation	rel;
+	int			epoch;
+
+	memset(&column, 0, sizeof(column));
+	column.column = NameStr(job->col);
+	column.class_id = job->class_id = cpii_sealed_class_or_error(class_name);
+	rel = table_open(job->relid, AccessShareLock);
+	cpii_protect_check_table(rel);
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot protect a temporary table in batches"),
+				 errhint("Use courier_pii.protect_column.")));
+	cpii_protect_check(rel, &column, 1, true);
+	table_close(rel, AccessShareLock);
+	/* no key: say so before the table is touched */
+	(void) cpii_keyring_seal_cipher(job->class_id, &epoch);
+	job->attnum = column.attnum;
+	cpii_job_find_parts(job);
+
+	cpii_job_lock_table(job->relid, "ACCESS EXCLUSIVE");
+	if (get_attnum(job->relid, NameStr(job->col)) != column.attnum ||
+		get_atttype(job->relid, column.attnum) != column.type)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("column \"%s\" changed meanwhile", NameStr(job->col))));
+	cpii_swap_prepare(job, column.notnull);
+	strlcpy(job->phase, "copying", sizeof(job->phase));
+	cpii_job_insert(job);
+	note(job, "protect_column_online", "begin");
+	cpii_job_commit(job);
+}
+
+/* the trigger seals; a row that was sealed meanwhile is none of ours */
+static char *
+copy_statement(CpiiJob *job, Oid part)
+{
+	const char *table = cpii_qualified_name(part);
+	const char *column = quote_identifier(NameStr(job->col));
+	const char *sealed = cpii_swap_column(job);
+
+	return psprintf("UPDATE ONLY %s SET %s = %s WHERE ctid = ANY (ARRAY("
+					"SELECT ctid FROM ONLY %s WHERE ctid >= $1 AND ctid < $2 AND %s IS NOT NULL AND %s IS NULL"
+					" FOR NO KEY UPDATE SKIP LOCKED))",
+					table, column, column, table, column, sealed);
+}
+
+/*
+ * Rows that batches skipped because somebody had locked them, one at a time:
+ * while we wait for one we hold no other.
+ */
+static void
+copy_stragglers(CpiiJob *job)
+{
+	const char *column = quote_identifier(NameStr(job->col));
+	const char *sealed = cpii_swap_column(job);
+
+	for (int i = 0; i < job->nparts; i++)
+	{
+		char	   *table;
+		uint64		n;
+
+		if (get_rel_name(job->parts[i]) == NULL)
+			continue;
+		table = cpii_qualified_name(job->parts[i]);
+		do
+		{
+			Datum	   *tids;
+
+			cpii_internal_execute(psprintf("SELECT ctid FROM ONLY %s WHERE %s IS NOT NULL AND %s IS NULL LIMIT " STRAGGLERS,
+										   table, column, sealed),
+								  0, NULL, NULL, NULL, true, 0);
+			n = SPI_processed;
+			tids = palloc(sizeof(Datum) * Max(n, 1));
+			for (uint64 k = 0; k < n; k++)
+			{
+				bool		isnull;
+				ItemPointer p = palloc(sizeof(ItemPointerData));
+
+				*p = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[k], SPI_tuptable->tupdesc, 1, &isnull));
+				tids[k] = PointerGetDatum(p);
+			}
+			SPI_freetuptable(SPI_tuptable);
+			cpii_job_commit(job);
+			for (uint64 k = 0; k < n; k++)
+			{
+				Oid			types[1] = {TIDOID};
+
+				CHECK_FOR_INTERRUPTS();
+				job->rows_done += cpii_job_execute(psprintf("UPDATE ONLY %s SET %s = %s WHERE ctid = $1 AND %s IS NULL",
+															table, column, column, sealed),
+												   1, types, &tids[k], true);
+				cpii_job_commit(job);
+			}
+		} while (n > 0);
+	}
+}
+
+static void
+wipe(CpiiJob *job)
+{
+	Relation	stats;
+
+	for (; job->part < job->nparts; job->part++, job->next_block = 0)
+	{
+		for (;;)
+		{
+			Relation	rel = try_relation_open(job->parts[job->part], RowExclusiveLock);
+			BlockNumber blocks;
+			BlockNumber to;
+
+			CHECK_FOR_INTERRUPTS();
+			if (rel == NULL)
+				break;
+			blocks = RelationGetNumberOfBlocks(rel);
+			to = Min(blocks, job->next_block + WIPE_BLOCKS);
+			if (job->next_block < to && job->part_attnums[job->part] > 0)
+				cpii_wipe_dropped(rel, job->part_attnums[job->part],
+								  job->next_block, to);
+			relation_close(rel, NoLock);
+			if (to >= blocks)
+				break;
+			job->next_block = to;
+			cpii_job_commit(job);
+		}
+		cpii_job_commit(job);
+	}
+	/* samples of the clear text were in the statistics */
+	stats = table_open(StatisticRelationId, RowExclusiveLock);
+	cpii_wipe_unused_space(stats);
+	table_close(stats, RowExclusiveLock);
+}
+
+Datum
+cpii_protect_column_online(PG_FUNCTION_ARGS)
+{
+	Oid			relid;
+	char	   *class_name;
+	bool		resumed;
+	CpiiJob    *job;
+
+	for (int i = 0; i < 4; i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("arguments must not be null")));
+	relid = PG_GETARG_OID(0);
+	class_name = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	if (PG_GETARG_INT32(3) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch_rows must be at least 1")));
+	job = cpii_job_open(fcinfo, "protect", relid, NameStr(*PG_GETARG_NAME(1)), &resumed);
+	job->batch_rows = PG_GETARG_INT32(3);
+	if (!resumed)
+		prepare(job, class_name);
+	else
+	{
+		if (cpii_sealed_class_or_error(class_name) != job->class_id)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" is being protected as class \"%s\"",
+							NameStr(job->col), cpii_class_name(job->class_id))));
+		ereport(NOTICE,
+				(errmsg("going on in phase \"%s\"", job->phase)));
+		cpii_job_commit(job);
+	}
+	if (strcmp(job->phase, "copying") == 0)
+	{
+		cpii_job_run_batches(job, copy_statement);
+		copy_stragglers(job);
+		cpii_job_phase(job, "checking");
+	}
+	if (strcmp(job->phase, "checking") == 0)
+	{
+		cpii_swap_validate(job);
+		cpii_job_phase(job, "indexing");
+	}
+	if (strcmp(job->phase, "indexing") == 0)
+	{
+		for (;;)
+		{
+			cpii_swap_indexes(job);
+			cpii_job_lock_table(job->relid, "ACCESS EXCLUSIVE");
+			if (cpii_swap(job))
+				break;
+			cpii_job_commit(job);
+		}
+		cpii_policy_changed();
+		note(job, "protect_column_online", "ok");
+		cpii_job_phase(job, "wiping");
+	}
+	wipe(job);
+	cpii_job_close(job);
+	return (Datum) 0;
+}
+
+/* cancel_protect(tbl, col): as if it had not begun; not once it is protected */
+Datum
+cpii_cancel_protect(PG_FUNCTION_ARGS)
+{
+	bool		resumed;
+	CpiiJob    *job = cpii_job_open(fcinfo, "protect", PG_GETARG_OID(0),
+									NameStr(*PG_GETARG_NAME(1)), &resumed);
+
+	if (!resumed)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("column \"%s\" is not being protected", NameStr(job->col))));
+	if (strcmp(job->phase, "wiping") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("column \"%s\" is protected already", NameStr(job->col)),
+				 errhint("Call protect_column_online again to overwrite what is left of its clear text.")));
+	cpii_job_commit(job);
+	cpii_job_lock_table(job->relid, "ACCESS EXCLUSIVE");
+	cpii_swap_undo(job);
+	note(job, "cancel_protect", "ok");
+	cpii_job_close(job);
+	return (Datum) 0;
+}
