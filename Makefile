@@ -23,6 +23,7 @@ OBJS = \
 	src/crypto/keyring.o \
 	src/crypto/keystore.o \
 	src/crypto/signature.o \
+	src/sealed/custom_class.o \
 	src/sealed/envelope.o \
 	src/sealed/normalise.o \
 	src/sealed/operators.o \
@@ -38,6 +39,7 @@ OBJS = \
 	src/mask/person_name.o \
 	src/mask/phone.o \
 	src/mask/phone_number.o \
+	src/mask/profile.o \
 	src/mask/region.o \
 	src/mask/region_index.o \
 	src/mask/text.o \
@@ -62,6 +64,7 @@ OBJS = \
 	src/policy/column_order.o \
 	src/policy/column_wipe.o \
 	src/policy/condition.o \
+	src/policy/create_class.o \
 	src/policy/disclosure.o \
 	src/policy/gate.o \
 	src/policy/exposure.o \
@@ -80,6 +83,7 @@ OBJS = \
 	src/policy/rule_names.o \
 	src/policy/show.o \
 	src/policy/suspect_text.o \
+	src/policy/shown_cache.o \
 	src/policy/view_calls.o \
 	src/policy/view_follow.o \
 	src/policy/view_rebuild.o \
@@ -112,6 +116,7 @@ SCHEMA_PARTS = \
 	schema/00_preamble.sql \
 	schema/10_type.sql \
 	schema/20_policy.sql \
+	schema/21_custom_class.sql \
 	schema/30_protect.sql \
 	schema/32_view_refresh.sql \
 	schema/34_exposure.sql \
@@ -144,6 +149,7 @@ REGRESS = \
 	10_people \
 	11_actor \
 	12_gate \
+	21_custom_class \
 	31_cut_key \
 	32_view_refresh \
 	33_view_write \

@@ -1,7 +1,7 @@
 -- Disclosure: who is shown what, and how much.
 
 CREATE FUNCTION courier_pii.class_name(integer) RETURNS text
-    AS 'MODULE_PATHNAME', 'cpii_class_name_sql' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+    AS 'MODULE_PATHNAME', 'cpii_class_name_sql' LANGUAGE c STABLE STRICT PARALLEL SAFE;
 
 -- the column order is known to src/policy/catalog.c
 CREATE TABLE courier_pii.disclosure (

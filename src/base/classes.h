@@ -38,8 +38,24 @@ typedef enum CpiiClass
 /* class numbers below this one are ours, the rest a company's own */
 #define CPII_CLASS_FIRST_CUSTOM 1000
 
+#define CPII_CLASS_LAST_CUSTOM 65535
+
 #define cpii_class_is_builtin(id) \
 	((id) >= CPII_CLASS_FIRST && (id) <= CPII_CLASS_LAST)
+#define cpii_class_is_custom(id) \
+	((id) >= CPII_CLASS_FIRST_CUSTOM && (id) <= CPII_CLASS_LAST_CUSTOM)
+/* is there a column type for it? */
+#define cpii_class_is_sealed(id) \
+	(cpii_class_is_custom(id) || \
+	 ((id) >= CPII_CLASS_FIRST && (id) <= CPII_CLASS_LAST_SEALED))
+/*
+ * Do its values carry a search tag?  Of a company's own classes the odd numbers
+ * do, so that values can be made and compared before the register of classes
+ * is restored.
+ */
+#define cpii_class_is_searchable(id) \
+	(cpii_class_is_custom(id) ? ((id) & 1) != 0 : \
+	 cpii_class_is_builtin(id) && cpii_class_table[id].searchable)
 
 typedef struct CpiiClassInfo
 {

@@ -32,6 +32,7 @@ int			cpii_key_source = CPII_KEY_SOURCE_FILE;
 char	   *cpii_key_store = NULL;
 int			cpii_max_staff = 20000;
 char	   *cpii_node_name = NULL;
+int			cpii_mask_cache = 1024;
 char	   *cpii_purpose = NULL;
 char	   *cpii_ticket = NULL;
 int			cpii_ticket_decide_within = 24 * 3600;
@@ -154,6 +155,11 @@ cpii_settings_init(void)
 							   &cpii_key_store, "",
 							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.mask_cache",
+							"Sets the memory in which a session keeps masks that it has worked out.",
+							"Only masks are kept, never clear text.  Zero keeps none.",
+							&cpii_mask_cache, 1024, 0, 1024 * 1024,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("courier_pii.max_staff",
 							"Sets the number of accounts that shared memory has room for.",
 							NULL, &cpii_max_staff, 20000, 100, 1000000,

@@ -63,6 +63,7 @@ extern int	cpii_ticket_decide_within;
 extern int	cpii_ticket_use_within;
 
 /* USERSET */
+extern int	cpii_mask_cache;	/* kB; 0 = off */
 extern char *cpii_purpose;
 extern char *cpii_ticket;
 

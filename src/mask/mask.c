@@ -10,6 +10,8 @@
  */
 #include "mask/mask.h"
 
+#include <string.h>
+
 #include "base/classes.h"
 #include "mask/region_index.h"
 #include "mask/text.h"
@@ -73,10 +75,27 @@ is_hidden_text(const char *in, size_t inlen)
 		cpii_text_stars(&text, 0, text.n, (int) sizeof(CPII_HIDDEN_TEXT) - 1);
 }
 
+/* a token is its mark and sixteen of these (see policy/show.c) */
+static bool
+is_token(const char *in, size_t inlen)
+{
+	size_t		i;
+
+	if (inlen != CPII_TOKEN_LEN || in[0] != CPII_TOKEN_MARK)
+		return false;
+	for (i = 1; i < inlen; i++)
+		if (memchr(CPII_TOKEN_DIGITS, in[i], sizeof(CPII_TOKEN_DIGITS) - 1) == NULL)
+			return false;
+	return true;
+}
+
 bool
 cpii_looks_masked(int class_id, const char *in, size_t inlen)
 {
 	size_t		i;
+
+	if (is_token(in, inlen))
+		return true;
 
 	/* classes that are hidden whole, and items, may hold stars of their own */
 	if (!cpii_class_is_builtin(class_id) || class_id == CPII_CLASS_ITEM ||

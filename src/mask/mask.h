@@ -32,6 +32,11 @@ typedef enum CpiiMaskForm
 /* what a hidden value looks like, whatever its class and length */
 #define CPII_HIDDEN_TEXT "***"
 
+/* what a token looks like: the mark and digits of base 32 */
+#define CPII_TOKEN_MARK '~'
+#define CPII_TOKEN_DIGITS "0123456789abcdefghjkmnpqrstvwxyz"
+#define CPII_TOKEN_LEN 17
+
 /* work the tables out, to be shared by processes that are forked later */
 extern void cpii_mask_prepare(void);
 
@@ -50,10 +55,34 @@ extern size_t cpii_mask(int class_id, CpiiMaskForm form,
 						const char *in, size_t inlen, char *out);
 
 /*
+ * How a company's own class is masked: as a built-in class, or by first and
+ * last characters (class_id 0), of which never more than half are shown.
+ */
+typedef struct CpiiMaskProfile
+{
+	int			class_id;
+	int			first;			/* both 0: hidden */
+	int			last;
+} CpiiMaskProfile;
+
+/* most characters that a profile shows at one end */
+#define CPII_PROFILE_MOST 8
+
+/*
+ * Read "hidden", the name of a built-in class with a mask, "first(N)",
+ * "last(N)" or "first_last(N,M)"; false when it is none of these.
+ */
+extern bool cpii_mask_profile_parse(const char *name, CpiiMaskProfile *profile);
+
+/* cpii_mask by a profile */
+extern size_t cpii_mask_profile(const CpiiMaskProfile *profile, CpiiMaskForm form,
+								const char *in, size_t inlen, char *out);
+
+/*
  * Does the text look like the output of a mask of this class, so that storing
- * it would destroy a real value?  For item, note, a company's own and unknown
- * classes only the hidden text itself counts; for the others any '*' or
- * full-width '＊'.
+ * it would destroy a real value?  A token always does.  For item, note, a
+ * company's own and unknown classes else only the hidden text itself counts;
+ * for the others any '*' or full-width '＊'.
  */
 extern bool cpii_looks_masked(int class_id, const char *in, size_t inlen);
 

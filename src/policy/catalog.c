@@ -63,8 +63,10 @@ typedef struct ColumnKey
 
 typedef struct ColumnEntry
 {
-	ColumnKey	key;
+	ColumnKey	key;			/* relid 0: a company's own class, whose number is
+								 * attnum */
 	CpiiGranted granted;
+	bool		searchable;		/* of such a class: by any of its columns */
 } ColumnEntry;
 
 typedef struct RelationEntry
@@ -171,8 +173,9 @@ cpii_policy_acts_as(Oid role)
 	return cpii_session_acts_as(who, role);
 }
 
-static void
-add_column_entry(Oid relid, AttrNumber attnum, CpiiLevel level, bool searchable)
+/* the entry of a column, or (relid 0) of a company's own class; or NULL */
+static ColumnEntry *
+column_entry(Oid relid, int32 attnum, bool create)
 {
 	ColumnKey	key;
 	ColumnEntry *entry;
@@ -182,6 +185,8 @@ add_column_entry(Oid relid, AttrNumber attnum, CpiiLevel level, bool searchable)
 	{
 		HASHCTL		ctl;
 
+		if (!create)
+			return NULL;
 		memset(&ctl, 0, sizeof(ctl));
 		ctl.keysize = sizeof(ColumnKey);
 		ctl.entrysize = sizeof(ColumnEntry);
@@ -191,10 +196,26 @@ add_column_entry(Oid relid, AttrNumber attnum, CpiiLevel level, bool searchable)
 	}
 	key.relid = relid;
 	key.attnum = attnum;
-	entry = hash_search(columns, &key, HASH_ENTER, &found);
-	if (!found)
+	entry = hash_search(columns, &key, create ? HASH_ENTER : HASH_FIND, &found);
+	if (entry != NULL && !found)
+	{
 		memset(&entry->granted, 0, sizeof(entry->granted));
-	cpii_matrix_add(&entry->granted, level, searchable);
+		entry->searchable = false;
+	}
+	return entry;
+}
+
+static ColumnEntry *
+custom_entry(int class_id, bool create)
+{
+	return column_entry(InvalidOid, class_id, create);
+}
+
+static void
+add_class_entry(int class_id, CpiiLevel level, bool searchable)
+{
+	cpii_matrix_add(cpii_class_is_builtin(class_id) ? &by_class[class_id] :
+					&custom_entry(class_id, true)->granted, level, searchable);
 }
 
 static void
@@ -230,7 +251,7 @@ load_disclosures(Oid relid)
 				person_deadline = until;
 		}
 		class_id = DatumGetInt32(heap_getattr(tup, DISC_CLASS, desc, &isnull));
-		if (!cpii_class_is_builtin(class_id))
+		if (!cpii_class_is_builtin(class_id) && !cpii_class_is_custom(class_id))
 			continue;
 		name = TextDatumGetCString(heap_getattr(tup, DISC_LEVEL, desc, &isnull));
 		if (!cpii_level_by_name(name, &level))
@@ -238,7 +259,7 @@ load_disclosures(Oid relid)
 		searchable = DatumGetBool(heap_getattr(tup, DISC_SEARCHABLE, desc, &isnull));
 		d = heap_getattr(tup, DISC_TBL, desc, &isnull);
 		if (isnull)
-			cpii_matrix_add(&by_class[class_id], level, searchable);
+			add_class_entry(class_id, level, searchable);
 		else
 		{
 			Oid			tbl = DatumGetObjectId(d);
@@ -249,10 +270,16 @@ load_disclosures(Oid relid)
 				continue;
 			attnum = get_attnum(tbl, NameStr(*DatumGetName(d)));
 			if (attnum != InvalidAttrNumber)
-				add_column_entry(tbl, attnum, level, searchable);
+				cpii_matrix_add(&column_entry(tbl, attnum, true)->granted,
+								level, searchable);
 			/* a search names no column once it runs: permission by class */
 			if (searchable || level == CPII_LEVEL_CLEAR)
-				searchable_of[class_id] = true;
+			{
+				if (cpii_class_is_builtin(class_id))
+					searchable_of[class_id] = true;
+				else
+					custom_entry(class_id, true)->searchable = true;
+			}
 		}
 	}
 	systable_endscan(scan);
@@ -372,39 +399,59 @@ ensure_person(void)
 	load_person(who);
 }
 
+/* what the person holds for a whole class */
+static CpiiGranted
+class_granted(int class_id)
+{
+	static const CpiiGranted nothing = {false, false, false, CPII_LEVEL_HIDDEN};
+	ColumnEntry *entry;
+
+	if (cpii_class_is_builtin(class_id))
+		return by_class[class_id];
+	entry = custom_entry(class_id, false);
+	return entry != NULL ? entry->granted : nothing;
+}
+
 CpiiLevel
 cpii_policy_level(int class_id, Oid relid, AttrNumber attnum)
 {
+	bool		builtin = cpii_class_is_builtin(class_id);
+	ColumnEntry *entry;
+	CpiiGranted granted;
+	bool		searchable;
+
 	ensure_person();
-	if (!cpii_class_is_builtin(class_id))
+	if (builtin && columns == NULL)
+		return cpii_gate_level(level_of[class_id]);
+	if (!builtin && !cpii_class_is_custom(class_id))
 		return CPII_LEVEL_HIDDEN;
-	if (columns != NULL && OidIsValid(relid))
-	{
-		ColumnKey	key;
-		ColumnEntry *entry;
-
-		key.relid = relid;
-		key.attnum = attnum;
-		entry = hash_search(columns, &key, HASH_FIND, NULL);
-		if (entry != NULL)
-		{
-			bool		searchable;
-
-			return cpii_gate_level(cpii_matrix_decide(cpii_matrix_join(by_class[class_id],
-													   entry->granted),
-									  cpii_class_table[class_id].default_hidden,
-									  &searchable));
-		}
-	}
-	return cpii_gate_level(level_of[class_id]);
+	entry = OidIsValid(relid) ? column_entry(relid, attnum, false) : NULL;
+	if (builtin && entry == NULL)
+		return cpii_gate_level(level_of[class_id]);
+	granted = class_granted(class_id);
+	if (entry != NULL)
+		granted = cpii_matrix_join(granted, entry->granted);
+	return cpii_gate_level(cpii_matrix_decide(granted,
+											  builtin && cpii_class_table[class_id].default_hidden,
+											  &searchable));
 }
 
 bool
 cpii_policy_searchable(int class_id)
 {
+	ColumnEntry *entry;
+	bool		searchable;
+
 	ensure_person();
-	return cpii_class_is_builtin(class_id) && searchable_of[class_id] &&
-		!cpii_gate_closed();
+	if (cpii_gate_closed())
+		return false;
+	if (cpii_class_is_builtin(class_id))
+		return searchable_of[class_id];
+	entry = custom_entry(class_id, false);
+	if (entry == NULL)
+		return false;
+	(void) cpii_matrix_decide(entry->granted, false, &searchable);
+	return searchable || entry->searchable;
 }
 
 CpiiLimits
@@ -417,14 +464,17 @@ cpii_policy_limits(void)
 const char *
 cpii_policy_reason(int class_id)
 {
+	CpiiGranted granted;
+
 	ensure_person();
+	granted = class_granted(class_id);
 	if (superuser_person)
 		return "superusers have no disclosure";
 	if (cpii_gate_reason() != NULL)
 		return cpii_gate_reason();
-	if (by_class[class_id].hidden)
+	if (granted.hidden)
 		return "an entry hides this class";
-	if (by_class[class_id].any)
+	if (granted.any)
 		return "widest entry of the person's roles";
 	return "no entry: default of the class";
 }

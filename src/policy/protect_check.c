@@ -64,7 +64,7 @@ cpii_sealed_class_or_error(const char *name)
 {
 	int			class_id = cpii_class_by_name_or_error(name);
 
-	if (class_id > CPII_CLASS_LAST_SEALED)
+	if (!cpii_class_is_sealed(class_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("columns of class \"%s\" are not sealed", name),
@@ -216,7 +216,7 @@ add_constraints_and_indexes(Facts *facts, Oid relid, const CpiiProtect *column)
 				   "       AND o.opcname NOT IN ('varchar_ops', 'bpchar_ops', 'text_ops')))))"
 				   " ORDER BY 1",
 				   relid, column->attnum));
-	if (!cpii_class_table[column->class_id].searchable)
+	if (!cpii_class_is_searchable(column->class_id))
 		add_fact(facts, "Indexes on values that cannot be compared once protected,", column->column,
 				 names("SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index i"
 					   " WHERE i.indrelid = $1 AND $2 = ANY (i.indkey::pg_catalog.int2[])"

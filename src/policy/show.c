@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/primnodes.h"
 #include "utils/acl.h"
@@ -30,18 +31,21 @@
 #include "base/internal.h"
 #include "base/secret.h"
 #include "base/session.h"
+#include "base/settings.h"
 #include "crypto/keyring.h"
 #include "mask/mask.h"
 #include "policy/catalog.h"
 #include "policy/show.h"
+#include "policy/shown_cache.h"
+#include "sealed/custom_class.h"
 #include "sealed/normalise.h"
 #include "sealed/seal.h"
 
 /* literals that a person without search permission may seal in one statement */
 #define LITERALS_WITHOUT_SEARCH 20
 
-/* length of a pseudonym after its mark */
-#define TOKEN_DIGITS 16
+/* room for the masks of all but long texts */
+#define MASK_BUFFER 1024
 
 PG_FUNCTION_INFO_V1(cpii_show_value);
 PG_FUNCTION_INFO_V1(cpii_show_column);
@@ -62,13 +66,19 @@ CPII_EXPORT Datum cpii_show_regions(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_acts_as(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_effective_disclosures(PG_FUNCTION_ARGS);
 
-/* UTF-8 to a text of the server encoding */
+/*
+ * UTF-8 to a text of the server encoding.  What a value holds was checked when
+ * it was sealed, and masks write nothing else, so UTF-8 needs no check here.
+ */
 static text *
 to_text(const char *utf8, size_t len)
 {
 	size_t		slen;
-	char	   *server = cpii_from_utf8(utf8, len, &slen);
+	char	   *server;
 
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return cstring_to_text_with_len(utf8, (int) len);
+	server = cpii_from_utf8(utf8, len, &slen);
 	return cstring_to_text_with_len(server, (int) slen);
 }
 
@@ -84,34 +94,92 @@ show_clear(const CpiiEnvelope *env)
 	return result;
 }
 
-static text *
-show_masked(const CpiiEnvelope *env, CpiiMaskForm form)
+/* the mask of any class; a company's own that is not registered is hidden */
+static size_t
+mask_value(int class_id, CpiiMaskForm form, const char *in, size_t inlen,
+		   char *out)
 {
-	size_t		len;
-	char	   *plain = cpii_open(env, &len);
-	char	   *masked = palloc(cpii_mask_bound(len));
-	size_t		mlen = cpii_mask(env->class_id, form, plain, len, masked);
+	const CpiiCustomClass *custom;
 
+	if (!cpii_class_is_custom(class_id))
+		return cpii_mask(class_id, form, in, inlen, out);
+	custom = cpii_custom_class(class_id);
+	return custom == NULL ? cpii_mask(class_id, form, in, inlen, out) :
+		cpii_mask_profile(&custom->mask, form, in, inlen, out);
+}
+
+static text *
+show_masked(const bytea *value, const CpiiEnvelope *env, CpiiMaskForm form)
+{
+	char		small[MASK_BUFFER];
+	char	   *masked = small;
+	char	   *plain;
+	size_t		len;
+	size_t		mlen;
+	text	   *result;
+
+	/* a company may change its own masks: those are always worked out */
+	if (cpii_class_is_builtin(env->class_id))
+	{
+		/* no mask without the key, whatever is remembered */
+		(void) cpii_keyring_open_cipher(env->class_id, env->epoch);
+		result = cpii_shown_find(value, form);
+		if (result != NULL)
+			return result;
+	}
+	plain = cpii_open(env, &len);
+	if (cpii_mask_bound(len) > sizeof(small))
+		masked = palloc(cpii_mask_bound(len));
+	mlen = mask_value(env->class_id, form, plain, len, masked);
 	cpii_wipe(plain, len);
 	pfree(plain);
-	return to_text(masked, mlen);
+	result = to_text(masked, mlen);
+	if (masked != small)
+		pfree(masked);
+	if (cpii_class_is_builtin(env->class_id))
+		cpii_shown_keep(value, form, result);
+	return result;
 }
 
 /*
- * A stable pseudonym: the same for equal values of a class, joinable, not
- * reversible without the key.
+ * Hash a value for the purpose that the session states: what is collected for
+ * one purpose cannot be joined with what was collected for another.
+ */
+static bool
+purpose_mac(CpiiMac *key, const unsigned char *in, size_t inlen,
+			unsigned char mac[CPII_MAC_LEN])
+{
+	size_t		plen = cpii_purpose != NULL ? strlen(cpii_purpose) : 0;
+	unsigned char *all;
+	bool		ok;
+
+	if (plen == 0)
+		return cpii_mac(key, in, inlen, mac);
+	/* no purpose holds a zero byte, so no two pairs read the same */
+	all = palloc(plen + 1 + inlen);
+	memcpy(all, cpii_purpose, plen + 1);
+	memcpy(all + plen + 1, in, inlen);
+	ok = cpii_mac(key, all, plen + 1 + inlen, mac);
+	cpii_wipe(all, plen + 1 + inlen);
+	pfree(all);
+	return ok;
+}
+
+/*
+ * A stable pseudonym: the same for equal values of a class and one purpose,
+ * joinable, not reversible without the key.
  */
 static text *
 show_token(const CpiiEnvelope *env)
 {
-	static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
+	static const char digits[] = CPII_TOKEN_DIGITS;
 	unsigned char mac[CPII_MAC_LEN];
-	char		out[1 + TOKEN_DIGITS];
+	char		out[CPII_TOKEN_LEN];
 	CpiiMac    *key = cpii_keyring_mac(env->class_id, CPII_MAC_TOKEN);
 	bool		ok;
 
 	if (env->tag != NULL)
-		ok = cpii_mac(key, env->tag, CPII_SEARCH_TAG_LEN, mac);
+		ok = purpose_mac(key, env->tag, CPII_SEARCH_TAG_LEN, mac);
 	else
 	{
 		size_t		len;
@@ -119,7 +187,7 @@ show_token(const CpiiEnvelope *env)
 		char	   *normal = palloc(CPII_NORMALISE_BOUND(len));
 		size_t		nlen = cpii_normalise(env->class_id, plain, len, normal);
 
-		ok = cpii_mac(key, (unsigned char *) normal, nlen, mac);
+		ok = purpose_mac(key, (unsigned char *) normal, nlen, mac);
 		cpii_wipe(plain, len);
 		cpii_wipe(normal, nlen);
 	}
@@ -127,8 +195,8 @@ show_token(const CpiiEnvelope *env)
 		ereport(ERROR,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 				 errmsg("cryptographic operation could not be completed")));
-	out[0] = '~';
-	for (int i = 0; i < TOKEN_DIGITS; i++)
+	out[0] = CPII_TOKEN_MARK;
+	for (int i = 0; i < CPII_TOKEN_LEN - 1; i++)
 		out[1 + i] = digits[mac[i] & 31];
 	return cstring_to_text_with_len(out, sizeof(out));
 }
@@ -155,9 +223,9 @@ cpii_show(bytea *value, Oid relid, AttrNumber attnum, bool in_scope)
 	switch (level)
 	{
 		case CPII_LEVEL_MASKED:
-			return show_masked(&env, CPII_FORM_MASKED);
+			return show_masked(value, &env, CPII_FORM_MASKED);
 		case CPII_LEVEL_LABEL:
-			return show_masked(&env, CPII_FORM_LABEL);
+			return show_masked(value, &env, CPII_FORM_LABEL);
 		case CPII_LEVEL_TOKEN:
 			return show_token(&env);
 		default:
@@ -329,24 +397,33 @@ cpii_acts_as(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(cpii_policy_acts_as(role));
 }
 
+static void
+put_disclosure(ReturnSetInfo *rsinfo, int class_id, const char *name)
+{
+	Datum		values[4];
+	bool		nulls[4] = {0};
+
+	values[0] = CStringGetTextDatum(name);
+	values[1] = CStringGetTextDatum(cpii_level_name(cpii_policy_level(class_id, InvalidOid, InvalidAttrNumber)));
+	values[2] = BoolGetDatum(cpii_policy_searchable(class_id));
+	values[3] = CStringGetTextDatum(cpii_policy_reason(class_id));
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
 Datum
 cpii_effective_disclosures(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	const CpiiCustomClass *custom;
+	int			ncustom;
 
 	cpii_require_preload();
 	InitMaterializedSRF(fcinfo, 0);
 	for (int class_id = CPII_CLASS_FIRST; class_id <= CPII_CLASS_LAST; class_id++)
-	{
-		Datum		values[4];
-		bool		nulls[4] = {0};
-
-		values[0] = CStringGetTextDatum(cpii_class_table[class_id].name);
-		values[1] = CStringGetTextDatum(cpii_level_name(cpii_policy_level(class_id, InvalidOid, InvalidAttrNumber)));
-		values[2] = BoolGetDatum(cpii_policy_searchable(class_id));
-		values[3] = CStringGetTextDatum(cpii_policy_reason(class_id));
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
+		put_disclosure(rsinfo, class_id, cpii_class_table[class_id].name);
+	custom = cpii_custom_classes(&ncustom);
+	for (int i = 0; i < ncustom; i++)
+		put_disclosure(rsinfo, custom[i].class_id, custom[i].name);
 	return (Datum) 0;
 }
 

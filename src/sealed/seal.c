@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
@@ -23,6 +24,7 @@
 #include "base/secret.h"
 #include "crypto/keyring.h"
 #include "crypto/keystore.h"
+#include "sealed/custom_class.h"
 #include "sealed/normalise.h"
 #include "sealed/seal.h"
 
@@ -125,13 +127,10 @@ value_flags(int class_id)
 {
 	int			flags = 0;
 
-	if (cpii_class_is_builtin(class_id))
-	{
-		if (cpii_class_table[class_id].searchable)
-			flags |= CPII_FLAG_TAG;
-		if (cpii_class_table[class_id].tail)
-			flags |= CPII_FLAG_TAIL;
-	}
+	if (cpii_class_is_searchable(class_id))
+		flags |= CPII_FLAG_TAG;
+	if (cpii_class_is_builtin(class_id) && cpii_class_table[class_id].tail)
+		flags |= CPII_FLAG_TAIL;
 	return flags;
 }
 
@@ -182,8 +181,7 @@ cpii_seal_search_key(int class_id, const char *text, size_t len)
 	size_t		size = cpii_envelope_size(flags, 0);
 	bytea	   *result;
 
-	if (!cpii_class_is_builtin(class_id) ||
-		!cpii_class_table[class_id].searchable)
+	if (!cpii_class_is_searchable(class_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("values of class \"%s\" cannot be searched by equality",
@@ -237,10 +235,13 @@ cpii_open(const CpiiEnvelope *envelope, size_t *len)
 int
 cpii_class_by_name(const char *name)
 {
+	const CpiiCustomClass *custom;
+
 	for (int i = CPII_CLASS_FIRST; i <= CPII_CLASS_LAST; i++)
 		if (strcmp(cpii_class_table[i].name, name) == 0)
 			return i;
-	return 0;
+	custom = cpii_custom_class_by_name(name);
+	return custom != NULL ? custom->class_id : 0;
 }
 
 int
@@ -261,6 +262,14 @@ cpii_class_name(int class_id)
 {
 	if (cpii_class_is_builtin(class_id))
 		return cpii_class_table[class_id].name;
+	/* messages need names, but not at any price */
+	if (cpii_class_is_custom(class_id) && IsTransactionState())
+	{
+		const CpiiCustomClass *custom = cpii_custom_class(class_id);
+
+		if (custom != NULL)
+			return pstrdup(custom->name);
+	}
 	return psprintf("%d", class_id);
 }
 

@@ -26,7 +26,7 @@
 #include "base/errcodes.h"
 #include "base/internal.h"
 #include "base/secret.h"
-#include "mask/mask.h"
+#include "sealed/custom_class.h"
 #include "sealed/seal.h"
 
 #define TEXT_PREFIX "pii:1"
@@ -67,7 +67,7 @@ report_wrong_class(int have, int want)
 static void
 refuse_mask(int class_id, const char *utf8, size_t len)
 {
-	if (cpii_looks_masked(class_id, utf8, len))
+	if (cpii_value_looks_masked(class_id, utf8, len))
 		ereport(ERROR,
 				(errcode(CPII_ERRCODE_MASKED_VALUE),
 				 errmsg("masked value cannot be stored"),
@@ -259,13 +259,22 @@ cpii_sealed_typmod_in(PG_FUNCTION_ARGS)
 	if (*name != '\0' && *end == '\0')
 	{
 		/* numbers of classes that are not loaded yet must restore */
-		if (errno != 0 || number < 1 || number > 0xffff)
+		if (errno != 0 || !cpii_class_is_sealed(number))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("data class number must be between 1 and 65535")));
-		PG_RETURN_INT32((int32) number);
+					 errmsg("data class number must be between 1 and %d, or %d and %d",
+							CPII_CLASS_LAST_SEALED, CPII_CLASS_FIRST_CUSTOM,
+							CPII_CLASS_LAST_CUSTOM)));
 	}
-	PG_RETURN_INT32(cpii_class_by_name_or_error(name));
+	else
+	{
+		number = cpii_class_by_name_or_error(name);
+		if (!cpii_class_is_sealed(number))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("columns of class \"%s\" are not sealed", name)));
+	}
+	PG_RETURN_INT32((int32) number);
 }
 
 Datum
