@@ -90,6 +90,8 @@ OBJS = \
 	src/policy/view_upsert.o \
 	src/guard/access.o \
 	src/guard/account.o \
+	src/guard/backup.o \
+	src/guard/destroy.o \
 	src/guard/examined.o \
 	src/guard/meter.o \
 	src/guard/outflow.o \
@@ -127,6 +129,7 @@ SCHEMA_PARTS = \
 	schema/50_audit.sql \
 	schema/60_guard.sql \
 	schema/62_tickets.sql \
+	schema/63_destroy.sql \
 	schema/80_grants.sql \
 	schema/90_config_dump.sql \
 	schema/95_comments.sql
@@ -153,9 +156,10 @@ REGRESS = \
 	31_cut_key \
 	32_view_refresh \
 	33_view_write \
-	62_tickets \
 	34_exposure \
 	34_protect_online \
+	62_tickets \
+	63_destroy \
 	99_privileges
 ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii

@@ -158,6 +158,9 @@ SELECT count(*) FROM sender s JOIN parcel p USING (phone);
 
 \c - :superuser
 SET client_min_messages = error;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_search CASCADE;
 SELECT count(courier_pii.revoke_disclosure('regress_courier_pii_owner', class))
 FROM unnest('{person_name,phone,address,id_number,unit_name,waybill_no,item,note,email,account_no}'::text[]) class;

@@ -184,6 +184,9 @@ SELECT phone FROM shown;
 \c - :superuser
 SET client_min_messages = error;
 DROP FUNCTION regress_definer();
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_show, regress_sview CASCADE;
 SELECT courier_pii.revoke_disclosure('regress_courier_pii_claims', 'phone'), courier_pii.revoke_disclosure('regress_courier_pii_ann', 'person_name');
 DROP OWNED BY regress_courier_pii_owner, regress_courier_pii_ann, regress_courier_pii_bob;

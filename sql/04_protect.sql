@@ -127,6 +127,9 @@ SELECT format_type(atttypid, -1) FROM pg_attribute WHERE attrelid = 'child'::reg
 \c - :superuser
 SET client_min_messages = error;
 SELECT count(courier_pii.revoke_disclosure('regress_courier_pii_reader', c)) FROM unnest('{phone,person_name,note}'::text[]) c;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_protect CASCADE;
 DROP OWNED BY regress_courier_pii_owner, regress_courier_pii_reader;
 DROP ROLE regress_courier_pii_owner, regress_courier_pii_reader;

@@ -176,6 +176,9 @@ SELECT * FROM regress_masked."运单 ""表" ORDER BY 1;
 
 \c - :superuser
 SET client_min_messages = error;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_view, regress_masked CASCADE;
 SELECT courier_pii.revoke_disclosure('regress_courier_pii_clerk', 'phone');
 SELECT courier_pii.revoke_disclosure('regress_courier_pii_clerk', 'region');

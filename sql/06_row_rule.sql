@@ -119,6 +119,9 @@ SELECT pg_get_viewdef('regress_rview.parcel'::regclass) LIKE '%WHERE%' AS still_
 SELECT count(*) FROM regress_rview.parcel;
 SET client_min_messages = error;
 SELECT courier_pii.depart(s, reason => 'test') FROM unnest('{RRC1,RRC2,RRL1}'::text[]) s;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_rule, regress_rview CASCADE;
 SELECT count(courier_pii.revoke_disclosure('regress_courier_pii_couriers', c)) FROM unnest('{person_name,phone}'::text[]) c;
 DROP OWNED BY regress_courier_pii_owner, regress_courier_pii_c1, regress_courier_pii_c2, regress_courier_pii_lead, regress_courier_pii_other, regress_courier_pii_couriers, regress_courier_pii_desk;

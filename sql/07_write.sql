@@ -132,6 +132,9 @@ SELECT what, id, who FROM regress_write.log ORDER BY id, what, who LIMIT 4;
 SELECT what, count(*) FROM regress_write.log GROUP BY what ORDER BY what;
 SELECT count(*) AS tokens FROM regress_write.client WHERE get_byte(courier_pii.sealed_send(name), 3) <> 1 OR get_byte(courier_pii.sealed_send(phone), 3) <> 2;
 SET client_min_messages = error;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_write, regress_wview CASCADE;
 SELECT courier_pii.revoke_disclosure('regress_courier_pii_clerk', 'phone');
 DROP OWNED BY regress_courier_pii_owner, regress_courier_pii_clerk;

@@ -105,6 +105,9 @@ SELECT count('138'::text::courier_pii.email) FROM generate_series(1, 21);
 SELECT phone FROM regress_lview.c WHERE id = 1;
 
 SET client_min_messages = error;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_limit, regress_lview CASCADE;
 SELECT courier_pii.revoke_disclosure('regress_courier_pii_desk', 'phone');
 DROP OWNED BY regress_courier_pii_owner, regress_courier_pii_ann, regress_courier_pii_bob, regress_courier_pii_eve;

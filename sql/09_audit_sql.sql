@@ -60,6 +60,9 @@ SELECT * FROM courier_pii.audit_verify();
 
 \c - :superuser
 SET client_min_messages = error;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_audit, regress_aview CASCADE;
 SELECT courier_pii.revoke_disclosure('regress_courier_pii_audited', 'phone');
 REVOKE pii_auditor FROM regress_courier_pii_auditor;

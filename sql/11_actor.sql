@@ -108,6 +108,9 @@ BEGIN; SELECT courier_pii.set_actor(:'wang6'); ROLLBACK;
 \set VERBOSITY terse
 \c - :superuser
 SET client_min_messages = warning;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_actor_masked, regress_actor CASCADE;
 DROP OWNED BY regress_courier_pii_courier, regress_courier_pii_service, regress_courier_pii_li, regress_courier_pii_wang, regress_courier_pii_pool;
 DROP ROLE regress_courier_pii_courier, regress_courier_pii_service, regress_courier_pii_li, regress_courier_pii_wang, regress_courier_pii_pool;

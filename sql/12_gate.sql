@@ -91,6 +91,9 @@ SELECT courier_pii.audit_flush();
 SELECT detail FROM courier_pii.audit_log WHERE login_role = 'regress_courier_pii_guest' AND disclosed > 0;
 \c - :superuser
 SET client_min_messages = warning;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_gate_masked, regress_gate CASCADE;
 DROP OWNED BY regress_courier_pii_service, regress_courier_pii_wang, regress_courier_pii_guest, regress_courier_pii_watch;
 DROP ROLE regress_courier_pii_service, regress_courier_pii_wang, regress_courier_pii_guest, regress_courier_pii_watch;

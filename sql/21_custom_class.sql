@@ -98,6 +98,9 @@ SELECT :'plain' <> :'report' AS differs, plate = :'report' AS shown_again FROM (
 INSERT INTO regress_cview.car (id, plate) VALUES (5, :'report');
 \c - :superuser
 SET client_min_messages = warning;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_class CASCADE;
 DROP SCHEMA regress_cview CASCADE;
 DROP OWNED BY regress_courier_pii_owner, regress_courier_pii_ann, regress_courier_pii_bob;

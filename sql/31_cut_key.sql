@@ -29,6 +29,9 @@ DELETE FROM cut_key_masked.cut_key WHERE km = 1;
 \c - :superuser
 SET client_min_messages = warning;
 SELECT day, km FROM cut_key ORDER BY day;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA cut_key_masked CASCADE;
 DROP TABLE cut_key;
 DROP ROLE regress_courier_pii_planner;

@@ -68,7 +68,16 @@ SELECT * FROM shape();
 ALTER TABLE waybill DROP COLUMN "网点";
 ALTER TABLE delivery_task DROP COLUMN courier CASCADE;
 ALTER TABLE delivery_task ALTER COLUMN courier TYPE varchar(40);
+-- a protected column with rows goes with a ticket
 ALTER TABLE waybill DROP COLUMN name;
+SELECT courier_pii.request('destroy', 'names are not needed', '{"table": "waybill"}') AS ticket \gset
+\c - :superuser
+SELECT courier_pii.approve(:ticket);
+\c - regress_courier_pii_owner
+SET search_path = regress_follow;
+SET courier_pii.ticket = :ticket;
+ALTER TABLE waybill DROP COLUMN name;
+RESET courier_pii.ticket;
 SELECT * FROM rules() WHERE tbl = 'waybill'::regclass;
 -- a mask whose column has a type that it cannot cut hides the column
 ALTER TABLE waybill ALTER COLUMN made_at TYPE text;
@@ -135,6 +144,9 @@ CREATE TABLE scan_2 PARTITION OF scan FOR VALUES FROM ('2026-02-01') TO ('2026-0
 SELECT attrelid::regclass, attname FROM pg_attribute WHERE attrelid IN ('regress_fview.scan'::regclass, 'regress_fview.scan_1'::regclass) AND attnum > 0 ORDER BY attrelid::regclass::text, attnum;
 -- dropped with the table, entries and all
 SET client_min_messages = error;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP TABLE scan;
 SELECT to_regclass('regress_fview.scan'), to_regclass('regress_fview.scan_1');
 DROP TABLE parcel;

@@ -83,6 +83,9 @@ INSERT INTO customer (mobile, name) VALUES ('13800000009', '赵六') RETURNING m
 \c - :superuser
 SELECT count(*) FROM regress_up.booking;
 SET client_min_messages = error;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_up, regress_upview CASCADE;
 SELECT courier_pii.revoke_disclosure('regress_courier_pii_clerk', 'phone');
 DROP OWNED BY regress_courier_pii_clerk, regress_courier_pii_entry;

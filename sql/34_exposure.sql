@@ -62,6 +62,9 @@ ALTER TABLE trap ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY trap ON trap USING (shout(phone));
 CREATE VIEW trap_view AS SELECT phone FROM trap WHERE shout(phone);
 SELECT tbl, col, class, evidence, share FROM courier_pii.find_suspects() WHERE tbl = 'trap'::regclass;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_adv, regress_advview CASCADE;
 REVOKE pii_security_admin FROM regress_courier_pii_officer;
 REVOKE pii_auditor FROM regress_courier_pii_auditor;

@@ -183,6 +183,9 @@ CALL courier_pii.protect_column_online('published', 'phone', 'phone');
 SET client_min_messages = error;
 SELECT count(courier_pii.revoke_disclosure('regress_courier_pii_reader', c)) FROM unnest('{phone,waybill_no,note}'::text[]) c;
 DROP PUBLICATION regress_courier_pii_pub;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_online, regress_online_view CASCADE;
 DROP OWNED BY regress_courier_pii_owner, regress_courier_pii_reader;
 DROP ROLE regress_courier_pii_owner, regress_courier_pii_reader;

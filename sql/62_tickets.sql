@@ -162,6 +162,9 @@ SELECT count(*) > 5 AS auditor_sees_all FROM courier_pii.requests;
 
 \c - :superuser
 SET client_min_messages = warning;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
 DROP SCHEMA regress_ticket CASCADE;
 SELECT courier_pii.set_quorum('destroy', 1, 100), courier_pii.set_quorum('key_destroy', 1);
 SELECT courier_pii.depart('T62-A'), courier_pii.depart('T62-B');

@@ -25,6 +25,9 @@ int			cpii_default_limit_day = 20000;
 int			cpii_default_limit_hour = 5000;
 int			cpii_default_limit_statement = 1000;
 int			cpii_default_probe_limit = 1000;
+int			cpii_destroy_backup_within = 7 * 24 * 3600;
+int			cpii_destroy_limit = 1000;
+char	   *cpii_destroy_window = NULL;
 int			cpii_enforcement = CPII_ENFORCE_ON;
 char	   *cpii_key_command = NULL;
 char	   *cpii_key_file = NULL;
@@ -74,6 +77,38 @@ check_short_text(char **newval, void **extra, GucSource source)
 		return false;
 	}
 	return true;
+}
+
+bool
+cpii_destroy_window_minutes(const char *text, int *from, int *until)
+{
+	int			h1;
+	int			m1;
+	int			h2;
+	int			m2;
+	int			used = 0;
+
+	if (text == NULL || text[0] == '\0' ||
+		sscanf(text, "%2d:%2d-%2d:%2d%n", &h1, &m1, &h2, &m2, &used) != 4 ||
+		text[used] != '\0' || h1 < 0 || h1 > 23 || m1 < 0 || m1 > 59 ||
+		h2 < 0 || h2 > 24 || m2 < 0 || m2 > 59 || h2 * 60 + m2 > 24 * 60)
+		return false;
+	*from = h1 * 60 + m1;
+	*until = h2 * 60 + m2;
+	return *from != *until;
+}
+
+static bool
+check_window(char **newval, void **extra, GucSource source)
+{
+	int			from;
+	int			until;
+
+	if (*newval == NULL || (*newval)[0] == '\0' ||
+		cpii_destroy_window_minutes(*newval, &from, &until))
+		return true;
+	GUC_check_errdetail("A time of day has the form \"22:00-05:00\".");
+	return false;
 }
 
 void
@@ -129,6 +164,20 @@ cpii_settings_init(void)
 							"Equality searches and seals of literals outside plain INSERT are counted as probes.",
 							&cpii_default_probe_limit, 1000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.destroy_backup_within",
+							"Sets how old the verified backup may be that destruction of personal data asks for.",
+							"Asked for once the duties are sealed; 0 never.",
+							&cpii_destroy_backup_within, 7 * 24 * 3600, 0, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.destroy_limit",
+							"Sets the number of rows of protected tables that a statement may delete without a ticket.",
+							NULL, &cpii_destroy_limit, 1000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.destroy_window",
+							   "Sets the time of day at which personal data may be destroyed.",
+							   "Two times such as 22:00-05:00, in the time zone log_timezone; empty: always.",
+							   &cpii_destroy_window, "",
+							   PGC_SIGHUP, GUC_NOT_IN_SAMPLE, check_window, NULL, NULL);
 	DefineCustomEnumVariable("courier_pii.enforcement",
 							 "Sets whether limits are enforced or only reported.",
 							 "With \"warn\" a statement over its limit is recorded and warned about, not ended.  Masks are never affected.",

@@ -58,6 +58,9 @@ extern int	cpii_default_limit_day;
 extern int	cpii_default_limit_hour;
 extern int	cpii_default_limit_statement;
 extern int	cpii_default_probe_limit;
+extern int	cpii_destroy_backup_within;
+extern int	cpii_destroy_limit;
+extern char *cpii_destroy_window;
 extern int	cpii_enforcement;
 extern int	cpii_ticket_decide_within;
 extern int	cpii_ticket_use_within;
@@ -66,6 +69,12 @@ extern int	cpii_ticket_use_within;
 extern int	cpii_mask_cache;	/* kB; 0 = off */
 extern char *cpii_purpose;
 extern char *cpii_ticket;
+
+/*
+ * Minutes of the day of a window "HH:MM-HH:MM"; false when the text is empty
+ * or no window.
+ */
+extern bool cpii_destroy_window_minutes(const char *text, int *from, int *until);
 
 extern void cpii_settings_init(void);
 

@@ -23,6 +23,7 @@
 #include "audit/statement.h"
 #include "base/compat.h"
 #include "base/internal.h"
+#include "guard/destroy.h"
 #include "guard/guard.h"
 #include "guard/ticket.h"
 #include "people/roster.h"
@@ -413,6 +414,7 @@ run_watched(CPII_EXECUTOR_RUN_PARAMS)
 		if (frame.opened)
 			cpii_account_running(queryDesc, frame.examined);
 		call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
+		cpii_destroy_after_run(queryDesc);
 	}
 	PG_CATCH();
 	{
@@ -481,6 +483,7 @@ finish_watched(QueryDesc *queryDesc)
 		cpii_executor_depth++;
 		cpii_statement.no_clear = true;
 		call_ExecutorFinish(queryDesc);
+		cpii_destroy_after_finish(queryDesc);
 	}
 	PG_CATCH();
 	{
@@ -545,6 +548,7 @@ cpii_guard_init(void)
 	cpii_utility_init();
 	cpii_account_init();
 	cpii_ticket_init();
+	cpii_destroy_init();
 
 	prev_planner = planner_hook;
 	planner_hook = cpii_planner;

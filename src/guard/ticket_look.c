@@ -273,6 +273,26 @@ review_relation(ReturnSetInfo *rsinfo, Oid relid, const char *name)
 			  " ORDER BY a.attnum", 1, types, args);
 }
 
+/* "schema.*" means all protected tables of the schema */
+static void
+review_schema(ReturnSetInfo *rsinfo, const char *object)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		args[1];
+
+	if (strlen(object) < 3 || strcmp(object + strlen(object) - 2, ".*") != 0)
+		return;
+	args[0] = CStringGetTextDatum(pnstrdup(object, strlen(object) - 2));
+	put_query(rsinfo, "taken",
+			  "SELECT DISTINCT p.tbl::text, 'about '"
+			  " || greatest(c.reltuples, 0)::bigint || ' rows'"
+			  " FROM courier_pii.protected_columns p"
+			  " JOIN pg_catalog.pg_class c ON c.oid = p.tbl"
+			  " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+			  " WHERE pg_catalog.quote_ident(n.nspname) = $1 ORDER BY 1",
+			  1, types, args);
+}
+
 /* request_review(id): section, item, value */
 Datum
 cpii_request_review(PG_FUNCTION_ARGS)
@@ -307,6 +327,7 @@ cpii_request_review(PG_FUNCTION_ARGS)
 		if (!OidIsValid(request.object_oids[i]))
 		{
 			put(rsinfo, "taken", request.objects[i], NULL);
+			review_schema(rsinfo, request.objects[i]);
 			continue;
 		}
 		(void) cpii_object_name(request.objects[i], &relid);

@@ -296,12 +296,68 @@ bad_ticket(int64 id, const CpiiRequest *request, const char *kind, const char *w
 			 errhint("See the view courier_pii.requests.")));
 }
 
+/* ---- how the transactions of uses end ---- */
+
+static void
+ended(const OpenUse *use, CpiiMarkKind kind)
+{
+	cpii_ticket_file_ended(use->id, use->digest, kind);
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+	{
+		for (int i = 0; i < nopen_uses; i++)
+			ended(&open_uses[i], event == XACT_EVENT_COMMIT ?
+				  CPII_MARK_COMMITTED : CPII_MARK_ROLLED_BACK);
+		nopen_uses = 0;
+	}
+	else if (event == XACT_EVENT_PREPARE)
+		nopen_uses = 0;
+}
+
+static void
+subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+				 SubTransactionId parentSubid, void *arg)
+{
+	int			kept = 0;
+
+	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	for (int i = 0; i < nopen_uses; i++)
+	{
+		if (open_uses[i].subid >= mySubid)
+		{
+			if (event == SUBXACT_EVENT_ABORT_SUB)
+			{
+				ended(&open_uses[i], CPII_MARK_ROLLED_BACK);
+				continue;
+			}
+			open_uses[i].subid = parentSubid;
+		}
+		open_uses[kept++] = open_uses[i];
+	}
+	nopen_uses = kept;
+}
+
+/* ---- marking ---- */
+
 static void
 remember_use(const CpiiRequest *request)
 {
+	static bool registered = false;
+
 	statement_ticket = request->id;
 	statement_started = GetCurrentStatementStartTimestamp();
 	statement_account = cpii_account_number();
+	if (!registered)
+	{
+		RegisterXactCallback(xact_callback, NULL);
+		RegisterSubXactCallback(subxact_callback, NULL);
+		registered = true;
+	}
 	if (nopen_uses < MAX_OPEN_USES)
 	{
 		OpenUse    *use = &open_uses[nopen_uses++];
@@ -424,58 +480,10 @@ cpii_ticket_export_values(void)
 	return cpii_request_number(&request, "max_values", 0);
 }
 
-/* ---- how the transactions of uses end ---- */
-
-static void
-ended(const OpenUse *use, CpiiMarkKind kind)
-{
-	cpii_ticket_file_ended(use->id, use->digest, kind);
-}
-
-static void
-xact_callback(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
-	{
-		for (int i = 0; i < nopen_uses; i++)
-			ended(&open_uses[i], event == XACT_EVENT_COMMIT ?
-				  CPII_MARK_COMMITTED : CPII_MARK_ROLLED_BACK);
-		nopen_uses = 0;
-	}
-	else if (event == XACT_EVENT_PREPARE)
-		nopen_uses = 0;
-}
-
-static void
-subxact_callback(SubXactEvent event, SubTransactionId mySubid,
-				 SubTransactionId parentSubid, void *arg)
-{
-	int			kept = 0;
-
-	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
-		return;
-	for (int i = 0; i < nopen_uses; i++)
-	{
-		if (open_uses[i].subid >= mySubid)
-		{
-			if (event == SUBXACT_EVENT_ABORT_SUB)
-			{
-				ended(&open_uses[i], CPII_MARK_ROLLED_BACK);
-				continue;
-			}
-			open_uses[i].subid = parentSubid;
-		}
-		open_uses[kept++] = open_uses[i];
-	}
-	nopen_uses = kept;
-}
-
 void
 cpii_ticket_init(void)
 {
 	cpii_ticket_file_init();
 	cpii_ticket_redeem_hook = redeem_hook;
-	RegisterXactCallback(xact_callback, NULL);
-	RegisterSubXactCallback(subxact_callback, NULL);
 	cpii_ticket_look_init();
 }

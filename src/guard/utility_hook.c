@@ -32,6 +32,7 @@
 #include "base/internal.h"
 #include "base/session.h"
 #include "base/settings.h"
+#include "guard/destroy.h"
 #include "guard/guard.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
@@ -367,6 +368,7 @@ refuse_held_cursor(const DeclareCursorStmt *stmt)
 static void
 enter_statement(Node *stmt, Frame *frame)
 {
+	cpii_destroy_utility(stmt);
 	switch (nodeTag(stmt))
 	{
 		case T_CopyStmt:
