@@ -84,6 +84,7 @@ OBJS = \
 	src/policy/show.o \
 	src/policy/suspect_text.o \
 	src/policy/shown_cache.o \
+	src/policy/trust.o \
 	src/policy/view_calls.o \
 	src/policy/view_follow.o \
 	src/policy/view_rebuild.o \
@@ -102,6 +103,7 @@ OBJS = \
 	src/guard/ticket_look.o \
 	src/guard/ticket_state.o \
 	src/guard/ticket_use.o \
+	src/guard/trojan.o \
 	src/guard/utility_hook.o \
 	src/guard/watch.o \
 	src/people/actor.o \
@@ -126,6 +128,7 @@ SCHEMA_PARTS = \
 	schema/40_people.sql \
 	schema/45_actor.sql \
 	schema/46_gate.sql \
+	schema/47_trust.sql \
 	schema/50_audit.sql \
 	schema/60_guard.sql \
 	schema/62_tickets.sql \
@@ -153,6 +156,7 @@ REGRESS = \
 	11_actor \
 	12_gate \
 	21_custom_class \
+	13_trojan \
 	31_cut_key \
 	32_view_refresh \
 	33_view_write \

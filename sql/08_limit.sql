@@ -55,7 +55,7 @@ SELECT id FROM regress_lview.c WHERE phone LIKE '%0001';
 SELECT id FROM regress_lview.c ORDER BY phone LIMIT 1;
 SELECT DISTINCT left(phone, 3) FROM regress_lview.c;
 SELECT (SELECT string_agg(phone, '') FROM regress_lview.c WHERE id <= 6), (SELECT string_agg(phone, '') FROM regress_lview.c WHERE id <= 6);
-SELECT query_to_xml('SELECT phone FROM regress_lview.c WHERE id <= 11', true, true, '');
+SELECT query_to_xml('SELECT phone FROM regress_lview.c WHERE id <= 11', true, true, '')::text ~ '138' AS clear;
 COPY (SELECT phone FROM regress_lview.c WHERE id <= 11) TO stdout;
 COPY regress_lview.c TO stdout;
 DO $$ BEGIN FOR i IN 1 .. 11 LOOP PERFORM length(phone) FROM regress_lview.c WHERE id = i; END LOOP; END $$;

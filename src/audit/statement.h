@@ -21,6 +21,8 @@ typedef struct CpiiStatement
 {
 	bool		open;			/* a top-level statement is being accounted */
 	bool		no_clear;		/* inside INSERT/UPDATE/MERGE/CTAS/...: masks only */
+	Oid			untrusted;		/* function because of which nothing was shown in
+								 * clear, or InvalidOid */
 	bool		writing;		/* plain INSERT, UPDATE, COPY FROM: seals are no
 								 * probes */
 	bool		admitted;		/* the spool was asked whether it has room */

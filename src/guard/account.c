@@ -225,6 +225,8 @@ fill_event(CpiiAuditEvent *event, char *query, bool catalog)
 	event->begin_seq = cpii_statement.begin_seq;
 	if (cpii_statement.disclosed > 0)
 		event->detail = cpii_gate_detail();
+	else if (OidIsValid(cpii_statement.untrusted))
+		event->detail = cpii_trojan_detail(catalog);
 	if (account.source != NULL)
 	{
 		(void) cpii_redact(account.source, strlen(account.source), query, MAX_QUERY_TEXT);

@@ -118,16 +118,19 @@ extern bool cpii_plan_is_quiet(PlannedStmt *plan);
 /* ---- plan_mark.c ---- */
 
 /*
- * Write into a fresh plan which of its relations are ours, so that nobody has
- * to look again when it runs.  The marks are copied and cached with the plan,
+ * Write into a fresh plan which of its relations are ours, and which functions
+ * somebody must vouch for ("code", OIDs), so that nobody has to look again when
+ * it runs.  The marks are copied and cached with the plan,
  * and void with it: a relation whose nature changes is invalidated.
  */
-extern void cpii_plan_mark(PlannedStmt *plan);
+extern void cpii_plan_mark(PlannedStmt *plan, List *code);
 
 /* first of the invalidation items of a marked plan; no cache has this number */
 #define CPII_MARK_KNOWN (-7419)
 /* likewise: the hash value is the OID of a protected relation */
 #define CPII_MARK_RELATION (-7420)
+/* after those: the hash value is the OID of a function to be vouched for */
+#define CPII_MARK_CODE (-7421)
 #define CPII_MARK_PLAIN 1		/* bit: nothing of ours, built-in functions only */
 #define CPII_MARK_READ 2		/* bit: and it changes nothing */
 
@@ -160,6 +163,25 @@ cpii_plan_is_plain_read(PlannedStmt *plan)
 	return mark != NULL &&
 		mark->hashValue == (CPII_MARK_PLAIN | CPII_MARK_READ);
 }
+
+/* ---- trojan.c ---- */
+
+/*
+ * Before a plan runs at this depth: remember it, and decide whether code of
+ * somebody else could get hold of what it shows; then nothing is shown in clear
+ * (cpii_statement.no_clear).  touched: it touches protected relations;
+ * from_planner: the planner runs it.
+ */
+extern void cpii_trojan_enter(PlannedStmt *plan, int depth, bool touched,
+							  bool from_planner);
+/*
+ * JSON detail of a record: the function because of which masks were shown.  Its
+ * number only, where the catalog cannot be read.  Static memory.
+ */
+extern const char *cpii_trojan_detail(bool catalog);
+/* the top transaction ended */
+extern void cpii_trojan_reset(void);
+extern void cpii_trojan_init(void);
 
 /* ---- statement_hooks.c ---- */
 

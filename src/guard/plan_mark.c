@@ -27,7 +27,7 @@ make_mark(int cache_id, uint32 value)
 }
 
 void
-cpii_plan_mark(PlannedStmt *plan)
+cpii_plan_mark(PlannedStmt *plan, List *code)
 {
 	List	   *marks = NIL;
 	bool		plain = plan->invalItems == NIL;
@@ -51,6 +51,8 @@ cpii_plan_mark(PlannedStmt *plan)
 		if (flags & CPII_REL_PROTECTED)
 			marks = lappend(marks, make_mark(CPII_MARK_RELATION, rte->relid));
 	}
+	foreach(lc, code)
+		marks = lappend(marks, make_mark(CPII_MARK_CODE, lfirst_oid(lc)));
 	if (marks != NIL)
 		plan->invalItems = list_concat(marks, plan->invalItems);
 	nature = plain ? CPII_MARK_PLAIN : 0;

@@ -30,6 +30,7 @@
 #include "policy/catalog.h"
 #include "policy/lift.h"
 #include "policy/plan_roles.h"
+#include "policy/trust.h"
 
 int			cpii_executor_depth = 0;
 
@@ -77,6 +78,7 @@ cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 	int			save_depth = cpii_planning_depth;
 	bool		usable = IsTransactionState();
 	bool		decided = false;
+	List	   *code = NIL;
 
 	if (usable && parse->commandType != CMD_UTILITY && !is_plain_query(parse))
 	{
@@ -84,6 +86,8 @@ cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 		AcceptInvalidationMessages();
 		decided = cpii_lift_query(parse);
 	}
+	if (usable && cpii_internal_depth == 0)
+		code = cpii_trust_collect(parse);
 	cpii_planning_depth = save_depth + 1;
 	if (prev_planner)
 		result = prev_planner(parse, query_string, cursorOptions, boundParams);
@@ -102,7 +106,7 @@ cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 													  cpii_policy_version_relation());
 	}
 	if (usable)
-		cpii_plan_mark(result);
+		cpii_plan_mark(result, code);
 	return result;
 }
 
@@ -300,6 +304,7 @@ enter_frame(QueryDesc *queryDesc, Frame *frame, CpiiWatchReceiver *watch)
 		cpii_account_begin(true);
 	if (frame->no_clear)
 		cpii_statement.no_clear = true;
+	cpii_trojan_enter(plan, frame->save_depth, touched, frame->save_planning > 0);
 	cpii_statement.writing = frame->writing;
 
 	if (frame->opened && touched && goes_to_client(queryDesc->dest) &&
@@ -322,6 +327,7 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 	int			save_planning = cpii_planning_depth;
 	int			save_depth = cpii_executor_depth;
 	bool		save_writing;
+	bool		save_no_clear;
 	int64		before;
 	bool		opened;
 
@@ -330,12 +336,15 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 	opened = cpii_account_open(CMDTAG_SELECT, queryDesc->sourceText,
 							   queryDesc->plannedstmt->queryId);
 	save_writing = opened ? false : cpii_statement.writing;
+	save_no_clear = opened ? false : cpii_statement.no_clear;
 	before = cpii_statement.disclosed;
 	PG_TRY();
 	{
 		if (unlikely(cpii_meter_slices != NULL) && !CPII_EXECUTE_ONCE)
 			cpii_meter_enter_slice(queryDesc, cpii_account_number());
 		cpii_statement.writing = false;
+		cpii_trojan_enter(queryDesc->plannedstmt, save_depth, false,
+						  save_planning > 0);
 		cpii_executor_depth++;
 		cpii_planning_depth = 0;
 		call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
@@ -345,6 +354,7 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 		cpii_executor_depth = save_depth;
 		cpii_planning_depth = save_planning;
 		cpii_statement.writing = save_writing;
+		cpii_statement.no_clear = save_no_clear;
 		if (opened)
 		{
 			if (queryDesc->estate)
@@ -357,6 +367,7 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 	cpii_executor_depth = save_depth;
 	cpii_planning_depth = save_planning;
 	cpii_statement.writing = save_writing;
+	cpii_statement.no_clear = save_no_clear;
 	if (unlikely(cpii_statement.disclosed != before) && !CPII_EXECUTE_ONCE)
 		cpii_meter_leave_slice(queryDesc, cpii_account_number(),
 							   cpii_statement.disclosed - before);
@@ -520,6 +531,7 @@ xact_callback(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_ABORT:
 			cpii_executor_depth = 0;
+			cpii_trojan_reset();
 			cpii_account_at_abort();
 			/* FALLTHROUGH */
 		case XACT_EVENT_COMMIT:
@@ -546,6 +558,7 @@ cpii_guard_init(void)
 	cpii_meter_init();
 	cpii_access_init();
 	cpii_utility_init();
+	cpii_trojan_init();
 	cpii_account_init();
 	cpii_ticket_init();
 	cpii_destroy_init();
