@@ -18,12 +18,22 @@ OBJS = \
 	src/base/settings.o \
 	src/base/shmem.o \
 	src/base/ticket.o \
+	src/crypto/agent.o \
+	src/crypto/channel.o \
 	src/crypto/cipher.o \
+	src/crypto/custodians.o \
 	src/crypto/custody.o \
+	src/crypto/custody_command.o \
+	src/crypto/epoch_table.o \
+	src/crypto/handover.o \
 	src/crypto/keyring.o \
+	src/crypto/keyring_ask.o \
 	src/crypto/keystore.o \
+	src/crypto/locked.o \
+	src/crypto/shamir.o \
 	src/crypto/signature.o \
 	src/sealed/custom_class.o \
+	src/crypto/vault.o \
 	src/sealed/envelope.o \
 	src/sealed/normalise.o \
 	src/sealed/operators.o \
@@ -69,6 +79,7 @@ OBJS = \
 	src/policy/gate.o \
 	src/policy/exposure.o \
 	src/policy/index_rebuild.o \
+	src/policy/key_command.o \
 	src/policy/lift.o \
 	src/policy/lift_write.o \
 	src/policy/masked_view.o \
@@ -121,6 +132,7 @@ SCHEMA_PARTS = \
 	schema/10_type.sql \
 	schema/20_policy.sql \
 	schema/21_custom_class.sql \
+	schema/25_keys.sql \
 	schema/30_protect.sql \
 	schema/32_view_refresh.sql \
 	schema/34_exposure.sql \

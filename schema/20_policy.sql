@@ -51,14 +51,6 @@ CREATE FUNCTION courier_pii.effective_disclosures(OUT class text, OUT level text
 CREATE VIEW courier_pii.effective_disclosures AS
     SELECT e.class, e.level, e.searchable, e.reason FROM courier_pii.effective_disclosures() e;
 
-CREATE FUNCTION courier_pii.key_status(OUT class text, OUT epoch integer, OUT state text, OUT suite text,
-        OUT created_at timestamptz, OUT values_sealed bigint, OUT key_check text)
-    RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'cpii_key_status' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
-CREATE VIEW courier_pii.key_status AS
-    SELECT k.class, k.epoch, k.state, k.suite, k.created_at, k.values_sealed, k.key_check
-    FROM courier_pii.key_status() k;
-
 -- the door
 CREATE FUNCTION courier_pii.show(value courier_pii.sealed) RETURNS text
     AS 'MODULE_PATHNAME', 'cpii_show_value' LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100;

@@ -97,8 +97,6 @@ COMMENT ON FUNCTION courier_pii.effective_disclosures() IS 'the rows of view cou
 COMMENT ON VIEW courier_pii.disclosures IS 'who is shown what';
 COMMENT ON VIEW courier_pii.limits IS 'how many clear values a role may be shown';
 COMMENT ON VIEW courier_pii.effective_disclosures IS 'what the person who asks is shown, class by class, and why';
-COMMENT ON FUNCTION courier_pii.key_status() IS 'the rows of view courier_pii.key_status';
-COMMENT ON VIEW courier_pii.key_status IS 'keys by class and epoch: state and age, never the keys';
 
 -- ---- the door ----
 

@@ -34,7 +34,7 @@ result 'exported symbols are ours' "$(printf '%s\n' "$exported" |
 # what is exported is there to be called by SQL and has an info record; the
 # postmaster finds the entry point of a background worker by its name alone
 result 'exported functions are callable from SQL' "$(printf '%s\n' "$exported" |
-	grep '^cpii_' | grep -v -x 'cpii_worker_main' | grep -v -x 'cpii_index_worker_main' | while read -r name; do
+	grep '^cpii_' | grep -v -x -E 'cpii_[a-z_]*(worker|agent)_main' | while read -r name; do
 		printf '%s\n' "$exported" | grep -q -x "pg_finfo_$name" || echo "$name has no info record"
 	done)"
 result 'info records have their function' "$(printf '%s\n' "$exported" |

@@ -137,6 +137,13 @@
 #define CPII_IS_AUTOVACUUM() (IsAutoVacuumWorkerProcess() || IsAutoVacuumLauncherProcess())
 #endif
 
+/* number of this process in the process table */
+#if PG_VERSION_NUM >= 170000
+#define CPII_MY_PROC_NUMBER MyProcNumber
+#else
+#define CPII_MY_PROC_NUMBER (MyProc->pgprocno)
+#endif
+
 /* the authenticated identity moved in 16 */
 #if PG_VERSION_NUM >= 160000
 #define CPII_AUTHN_ID() (MyClientConnectionInfo.authn_id)

@@ -30,6 +30,8 @@ int			cpii_destroy_limit = 1000;
 char	   *cpii_destroy_window = NULL;
 int			cpii_enforcement = CPII_ENFORCE_ON;
 char	   *cpii_key_command = NULL;
+int			cpii_key_command_timeout = 10;
+int			cpii_key_epoch_months = 1;
 char	   *cpii_key_file = NULL;
 int			cpii_key_source = CPII_KEY_SOURCE_FILE;
 char	   *cpii_key_store = NULL;
@@ -185,9 +187,19 @@ cpii_settings_init(void)
 							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomStringVariable("courier_pii.key_command",
 							   "Sets the command that prints the master key.",
-							   NULL, &cpii_key_command, "",
+							   "An absolute path and arguments, separated by blanks; no shell.  It is run once.",
+							   &cpii_key_command, "",
 							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.key_command_timeout",
+							"Sets how long the key command may take.",
+							NULL, &cpii_key_command_timeout, 10, 1, 300,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.key_epoch_months",
+							"Sets after how many months a class gets a new epoch by itself.",
+							"0 turns this off.",
+							&cpii_key_epoch_months, 1, 0, 120,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomStringVariable("courier_pii.key_file",
 							   "Sets the file that holds the master key.",
 							   "32 raw bytes or 64 hexadecimal digits; owned by the server account with mode 0600 or 0400, outside the data directory.",

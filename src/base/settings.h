@@ -64,6 +64,8 @@ extern char *cpii_destroy_window;
 extern int	cpii_enforcement;
 extern int	cpii_ticket_decide_within;
 extern int	cpii_ticket_use_within;
+extern int	cpii_key_command_timeout;
+extern int	cpii_key_epoch_months;
 
 /* USERSET */
 extern int	cpii_mask_cache;	/* kB; 0 = off */

@@ -29,12 +29,30 @@ typedef enum CpiiSuite
 	CPII_SUITE_SM4_GCM = 3
 } CpiiSuite;
 
+#define CPII_SUITE_FIRST CPII_SUITE_AES_256_GCM
+#define CPII_SUITE_LAST CPII_SUITE_SM4_GCM
+
+/* digests of keyed hashes; the numbers are written into the key store */
+typedef enum CpiiDigest
+{
+	CPII_DIGEST_SHA256 = 1,
+	CPII_DIGEST_SM3 = 2
+} CpiiDigest;
+
 typedef struct CpiiCipher CpiiCipher;
 typedef struct CpiiMac CpiiMac;
+
+/* does this OpenSSL offer the suite?  Asked of the library, not of its version */
+extern bool cpii_suite_available(CpiiSuite suite);
+/* name of a suite, NULL when there is no such number */
+extern const char *cpii_suite_name(int suite);
+/* number of a suite by name (any letter case), 0 when there is none */
+extern int	cpii_suite_by_name(const char *name);
 
 /* NULL when the suite is not available or memory is short */
 extern CpiiCipher *cpii_cipher_new(CpiiSuite suite, const unsigned char key[CPII_KEY_LEN]);
 extern void cpii_cipher_free(CpiiCipher *cipher);
+extern CpiiSuite cpii_cipher_suite(const CpiiCipher *cipher);
 
 /* out has room for inlen bytes; in and out may not overlap */
 extern bool cpii_cipher_seal(CpiiCipher *cipher,
@@ -54,8 +72,10 @@ extern bool cpii_cipher_open(CpiiCipher *cipher,
 							 const unsigned char tag[CPII_AEAD_TAG_LEN],
 							 unsigned char *out);
 
-/* HMAC-SHA-256 with a cached key */
+/* HMAC-SHA-256, or HMAC with another digest, with a cached key */
 extern CpiiMac *cpii_mac_new(const unsigned char *key, size_t keylen);
+extern CpiiMac *cpii_mac_new_digest(CpiiDigest digest,
+									const unsigned char *key, size_t keylen);
 extern void cpii_mac_free(CpiiMac *mac);
 extern bool cpii_mac(CpiiMac *mac, const unsigned char *in, size_t inlen,
 					 unsigned char out[CPII_MAC_LEN]);

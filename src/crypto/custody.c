@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * custody.c
- *	  Where the master key comes from: the "file" source.
+ *	  Where the master key comes from: the choice of the source, and "file".
  *
  * The file holds 32 raw bytes or 64 hexadecimal digits (a final newline is
  * allowed).  It must be a regular file of the server account or of root that
@@ -46,6 +46,19 @@ cpii_custody_inside_data_directory(const char *path)
 	return path_is_prefix_of_path(real_data, real_path);
 }
 
+bool
+cpii_key_check_value(const unsigned char master[CPII_KEY_LEN],
+					 unsigned char check[CPII_MAC_LEN])
+{
+	static const char text[] = "courier_pii key check";
+	CpiiMac    *mac = cpii_mac_new(master, CPII_KEY_LEN);
+	bool		ok = mac != NULL &&
+		cpii_mac(mac, (const unsigned char *) text, sizeof(text) - 1, check);
+
+	cpii_mac_free(mac);
+	return ok;
+}
+
 static int
 hex_value(int c)
 {
@@ -57,8 +70,9 @@ hex_value(int c)
 	return -1;
 }
 
-static bool
-decode_key(unsigned char *buf, ssize_t len, unsigned char key[CPII_KEY_LEN])
+bool
+cpii_custody_decode(const unsigned char *buf, size_t len,
+					unsigned char key[CPII_KEY_LEN])
 {
 	if (len == CPII_KEY_LEN)
 	{
@@ -139,7 +153,7 @@ key_from_file(unsigned char key[CPII_KEY_LEN], const char **detail,
 		*hint = "Check courier_pii.key_file.";
 		return false;
 	}
-	ok = decode_key(buf, len, key);
+	ok = cpii_custody_decode(buf, (size_t) len, key);
 	cpii_wipe(buf, sizeof(buf));
 	if (!ok)
 	{
@@ -151,15 +165,30 @@ key_from_file(unsigned char key[CPII_KEY_LEN], const char **detail,
 }
 
 bool
+cpii_custody_repeatable(void)
+{
+	return cpii_key_source == CPII_KEY_SOURCE_FILE;
+}
+
+bool
 cpii_custody_master_key(unsigned char key[CPII_KEY_LEN], const char **detail,
 						const char **hint)
 {
 	*detail = NULL;
 	*hint = NULL;
-	if (cpii_key_source == CPII_KEY_SOURCE_FILE)
-		return key_from_file(key, detail, hint);
-
-	*detail = "This version supports the key source \"file\" only.";
-	*hint = "Set courier_pii.key_source to \"file\".";
+	switch (cpii_key_source)
+	{
+		case CPII_KEY_SOURCE_FILE:
+			return key_from_file(key, detail, hint);
+		case CPII_KEY_SOURCE_COMMAND:
+			return cpii_custody_run_command(key, detail, hint);
+		case CPII_KEY_SOURCE_CUSTODIANS:
+			*detail = cpii_custodians_entered() == 0 ?
+				"No custodian has entered a share." :
+				psprintf("Custodians have entered %d shares; more are needed.",
+						 cpii_custodians_entered());
+			*hint = "Each custodian enters a share with courier_pii.unseal().";
+			break;
+	}
 	return false;
 }

@@ -3,6 +3,8 @@
  * custody.h
  *	  Where the master key comes from.
  *
+ * For the key agent only, but for the check of places.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef CPII_CUSTODY_H
@@ -11,13 +13,43 @@
 #include "crypto/cipher.h"
 
 /*
- * Put the master key into key; the caller wipes it.  On failure returns false
+ * Put the master key into key, wiped by the caller.  On failure returns false
  * and sets *detail (and *hint) to palloc'd or constant texts without secrets.
+ * With key source "custodians" it fails until shares have been entered.
  */
 extern bool cpii_custody_master_key(unsigned char key[CPII_KEY_LEN],
 									const char **detail, const char **hint);
 
+/* may the source be asked again by itself?  (a file; a command runs once) */
+extern bool cpii_custody_repeatable(void);
+
+/* what tells one master key from another, without telling the key */
+extern bool cpii_key_check_value(const unsigned char master[CPII_KEY_LEN],
+								 unsigned char check[CPII_MAC_LEN]);
+
+/* 32 raw bytes, or 64 hexadecimal digits and line ends */
+extern bool cpii_custody_decode(const unsigned char *buf, size_t len,
+								unsigned char key[CPII_KEY_LEN]);
+
 /* is the absolute or relative path inside the data directory? */
 extern bool cpii_custody_inside_data_directory(const char *path);
+
+/* ---- the command source: custody_command.c ---- */
+
+extern bool cpii_custody_run_command(unsigned char key[CPII_KEY_LEN],
+									 const char **detail, const char **hint);
+
+/* ---- custodians: custodians.c ---- */
+
+/*
+ * Take one share.  Returns the number of shares still missing, 0 when key now
+ * holds the master key, -1 with *detail when the share cannot be used.
+ */
+extern int	cpii_custodians_enter(const unsigned char *share, size_t len,
+								  unsigned char key[CPII_KEY_LEN],
+								  const char **detail);
+extern void cpii_custodians_forget(void);
+/* shares entered so far */
+extern int	cpii_custodians_entered(void);
 
 #endif							/* CPII_CUSTODY_H */

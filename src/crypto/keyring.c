@@ -3,35 +3,38 @@
  * keyring.c
  *	  Keyed contexts of this process, by class and epoch.
  *
- * Derivation, all HKDF-SHA-256 of the master key:
- *	  data key	  salt = epoch secret,	info = "data" class epoch
- *	  search, tail and token keys  salt = installation, info = purpose class
- *	  audit key   salt = installation, info = "audit"
- *	  check value HMAC(master key, "courier_pii key check")
- * The master key is read, used and wiped within one call; only keyed contexts
- * stay.  They live outside memory contexts (OpenSSL's memory) until the
- * process ends.
+ * A key arrives from the agent, makes a context, and is wiped within one call;
+ * only keyed contexts stay, in OpenSSL's memory.  Two things are looked at for
+ * every value: the generation (has any key become void?) and the class's
+ * active epoch; both are one atomic read.
+ *
+ * Contexts that became void are freed at the end of the transaction, because a
+ * caller may be using one.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "funcapi.h"
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
-#include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "base/classes.h"
-#include "base/compat.h"
 #include "base/errcodes.h"
 #include "base/internal.h"
 #include "base/secret.h"
-#include "crypto/custody.h"
+#include "crypto/agent.h"
+#include "crypto/channel.h"
 #include "crypto/keyring.h"
-#include "crypto/keystore.h"
+#include "crypto/keyring_ask.h"
+#include "crypto/locked.h"
+
+/* class numbers below this are found without a hash table */
+#define NEAR_CLASSES 16
+#define NEAR_PURPOSES 3
 
 typedef struct CipherKey
 {
@@ -49,6 +52,7 @@ typedef struct MacKey
 {
 	int			class_id;
 	int			purpose;
+	int			epoch;			/* 0: of the class */
 } MacKey;
 
 typedef struct MacEntry
@@ -57,72 +61,171 @@ typedef struct MacEntry
 	CpiiMac    *mac;
 } MacEntry;
 
+/* the active epoch of a class, as last seen */
+typedef struct SealEntry
+{
+	int			class_id;
+	CpiiKeyClass *class;
+	CpiiEpochEntry *epoch;
+	CpiiCipher *cipher;			/* NULL: look again */
+	uint32		left;			/* of the block that was taken */
+} SealEntry;
+
+typedef struct Void
+{
+	CpiiCipher *cipher;
+	CpiiMac    *mac;
+	struct Void *next;
+} Void;
+
 static HTAB *ciphers = NULL;
 static HTAB *macs = NULL;
+static HTAB *far_seals = NULL;
+static SealEntry near_seals[NEAR_CLASSES];
+static CipherEntry near_opens[NEAR_CLASSES];
+static MacEntry near_macs[NEAR_CLASSES][NEAR_PURPOSES];
+static Void *voids = NULL;
+static uint32 generation = 0;
+static bool blocks_out = false;
+static bool registered = false;
 static bool installation_known = false;
-static unsigned char installation[CPII_INSTALLATION_LEN];
-static bool exit_registered = false;
-
-/* the newest few contexts, to spare the hash look-up per value */
-static CipherEntry last_open = {{-1, -1}, NULL};
-static CipherEntry last_seal = {{-1, -1}, NULL};
-static MacEntry last_mac[3] = {{{-1, -1}, NULL}, {{-1, -1}, NULL}, {{-1, -1}, NULL}};
-
-PG_FUNCTION_INFO_V1(cpii_key_status);
-CPII_EXPORT Datum cpii_key_status(PG_FUNCTION_ARGS);
+static unsigned char installation[16];
 
 static void
-report_unavailable(const char *detail, const char *hint)
+out_of_memory(void)
 {
 	ereport(ERROR,
-			(errcode(CPII_ERRCODE_KEY_UNAVAILABLE),
-			 errmsg("encryption key is not available"),
-			 detail ? errdetail("%s", detail) : 0,
-			 hint ? errhint("%s", hint) : 0));
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("out of memory"),
+			 errdetail("A keyed context could not be made.")));
 }
 
-static bool
-key_check_value(const unsigned char master[CPII_KEY_LEN],
-				unsigned char check[CPII_MAC_LEN])
-{
-	static const char text[] = "courier_pii key check";
-	CpiiMac    *mac = cpii_mac_new(master, CPII_KEY_LEN);
-	bool		ok = mac != NULL &&
-		cpii_mac(mac, (const unsigned char *) text, sizeof(text) - 1, check);
+/* ---- caches ---- */
 
-	cpii_mac_free(mac);
-	return ok;
+static void
+free_voids(void)
+{
+	while (voids != NULL)
+	{
+		Void	   *v = voids;
+
+		voids = v->next;
+		cpii_cipher_free(v->cipher);
+		cpii_mac_free(v->mac);
+		free(v);
+	}
 }
 
-/*
- * Fetch the master key and make sure it is the one the key store was made
- * with.  Returns false with detail and hint on any failure; the caller wipes.
- */
-static bool
-fetch_master(bool create_store, unsigned char master[CPII_KEY_LEN],
-			 const char **detail, const char **hint)
+static void
+make_void(CpiiCipher *cipher, CpiiMac *mac)
 {
-	unsigned char check[CPII_MAC_LEN];
-	unsigned char stored[CPII_MAC_LEN];
+	Void	   *v = malloc(sizeof(Void));
 
-	if (!cpii_custody_master_key(master, detail, hint))
-		return false;
-	if (!key_check_value(master, check))
-		return false;
-	memcpy(stored, check, sizeof(stored));
-	if (!cpii_keystore_installation(create_store, installation, stored, detail))
+	if (v == NULL)
+		return;					/* rather lost than used after free */
+	v->cipher = cipher;
+	v->mac = mac;
+	v->next = voids;
+	voids = v;
+}
+
+/* give back what was taken of counters and not used */
+static void
+return_block(SealEntry *entry)
+{
+	if (entry->left > 0 && entry->epoch != NULL)
+		(void) pg_atomic_fetch_sub_u64(&entry->epoch->taken, entry->left);
+	entry->left = 0;
+}
+
+static void
+return_blocks(void)
+{
+	HASH_SEQ_STATUS scan;
+	SealEntry  *entry;
+
+	if (!blocks_out)
+		return;
+	blocks_out = false;
+	for (int i = 0; i < NEAR_CLASSES; i++)
+		return_block(&near_seals[i]);
+	if (far_seals == NULL)
+		return;
+	hash_seq_init(&scan, far_seals);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		return_block(entry);
+}
+
+/* nothing that was kept may be used again */
+static void
+drop_contexts(void)
+{
+	HASH_SEQ_STATUS scan;
+	CipherEntry *c;
+	MacEntry   *m;
+	SealEntry  *s;
+
+	return_blocks();
+	memset(near_seals, 0, sizeof(near_seals));
+	memset(near_opens, 0, sizeof(near_opens));
+	memset(near_macs, 0, sizeof(near_macs));
+	if (ciphers == NULL)
+		return;
+	hash_seq_init(&scan, ciphers);
+	while ((c = hash_seq_search(&scan)) != NULL)
 	{
-		*hint = "Check courier_pii.key_store.";
-		return false;
+		make_void(c->cipher, NULL);
+		(void) hash_search(ciphers, &c->key, HASH_REMOVE, NULL);
 	}
-	if (!cpii_secret_equal(check, stored, sizeof(check)))
+	hash_seq_init(&scan, macs);
+	while ((m = hash_seq_search(&scan)) != NULL)
 	{
-		*detail = "The master key is not the one that the key store was made with.";
-		*hint = "Restore the right key file or the right key store.";
-		return false;
+		make_void(NULL, m->mac);
+		(void) hash_search(macs, &m->key, HASH_REMOVE, NULL);
 	}
-	installation_known = true;
-	return true;
+	hash_seq_init(&scan, far_seals);
+	while ((s = hash_seq_search(&scan)) != NULL)
+		(void) hash_search(far_seals, &s->class_id, HASH_REMOVE, NULL);
+}
+
+static inline void
+check_generation(void)
+{
+	uint32		now = pg_atomic_read_u32(&cpii_key_table->generation);
+
+	if (unlikely(now != generation))
+	{
+		drop_contexts();
+		generation = now;
+	}
+}
+
+static void
+transaction_ends(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+		case XACT_EVENT_PREPARE:
+			return_blocks();
+			if (pg_atomic_read_u32(&cpii_key_table->generation) != generation)
+				drop_contexts();
+			free_voids();
+			break;
+		default:
+			break;
+	}
+}
+
+void
+cpii_keyring_forget(void)
+{
+	drop_contexts();
+	free_voids();
+	installation_known = false;
 }
 
 static void
@@ -131,257 +234,397 @@ forget_at_exit(int code, Datum arg)
 	cpii_keyring_forget();
 }
 
-static void
-ensure_tables(void)
+static HTAB *
+make_table(const char *name, Size keysize, Size entrysize)
 {
 	HASHCTL		ctl;
 
-	cpii_require_preload();
-	if (ciphers != NULL)
-		return;
 	memset(&ctl, 0, sizeof(ctl));
-	ctl.keysize = sizeof(CipherKey);
-	ctl.entrysize = sizeof(CipherEntry);
+	ctl.keysize = keysize;
+	ctl.entrysize = entrysize;
 	ctl.hcxt = TopMemoryContext;
-	ciphers = hash_create("courier_pii ciphers", 32, &ctl,
-						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	ctl.keysize = sizeof(MacKey);
-	ctl.entrysize = sizeof(MacEntry);
-	macs = hash_create("courier_pii macs", 32, &ctl,
-					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	if (!exit_registered)
-	{
-		before_shmem_exit(forget_at_exit, (Datum) 0);
-		exit_registered = true;
-	}
+	return hash_create(name, 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
+/* the first key is about to arrive in this process */
+void
+cpii_keyring_prepare(void)
+{
+	cpii_require_preload();
+	if (registered)
+		return;
+	ciphers = make_table("courier_pii ciphers", sizeof(CipherKey), sizeof(CipherEntry));
+	macs = make_table("courier_pii macs", sizeof(MacKey), sizeof(MacEntry));
+	far_seals = make_table("courier_pii active keys", sizeof(int), sizeof(SealEntry));
+	generation = pg_atomic_read_u32(&cpii_key_table->generation);
+	before_shmem_exit(forget_at_exit, (Datum) 0);
+	RegisterXactCallback(transaction_ends, NULL);
+	/* keys are in here from now on */
+	cpii_process_harden();
+	registered = true;
+}
+
+/* ---- ciphers ---- */
+
+/* the context of a key that has just arrived, or that is here already */
 static CpiiCipher *
-get_cipher(int class_id, int epoch, bool create)
+keep_cipher(int class_id, int epoch, CpiiAnswer *answer)
 {
 	CipherKey	key = {class_id, epoch};
-	CipherEntry *entry;
-	unsigned char master[CPII_KEY_LEN];
-	unsigned char secret[CPII_SECRET_LEN];
-	unsigned char data_key[CPII_KEY_LEN];
-	char		info[64];
-	const char *detail = NULL;
-	const char *hint = NULL;
-	CpiiCipher *cipher = NULL;
-	bool		ok;
+	CipherEntry *entry = hash_search(ciphers, &key, HASH_FIND, NULL);
+	CpiiEpochEntry *facts = cpii_epoch_find(class_id, epoch);
+	CpiiCipher *cipher;
 
-	ensure_tables();
-	entry = hash_search(ciphers, &key, HASH_FIND, NULL);
-	if (entry != NULL)
+	if (entry != NULL || facts == NULL)
+	{
+		cpii_wipe(answer->key, sizeof(answer->key));
+		if (entry == NULL)
+			out_of_memory();
 		return entry->cipher;
-
-	ok = fetch_master(create, master, &detail, &hint);
-	if (ok)
-	{
-		ok = cpii_keystore_secret(class_id, epoch, create, secret, &detail);
-		if (!ok)
-			hint = "The secret of this class and epoch was destroyed or not restored.";
 	}
-	if (ok)
+	cipher = cpii_cipher_new((CpiiSuite) facts->suite, answer->key);
+	cpii_wipe(answer->key, sizeof(answer->key));
+	if (cipher == NULL)
 	{
-		int			len = snprintf(info, sizeof(info), "data %d %d", class_id, epoch);
-
-		ok = cpii_hkdf(master, CPII_KEY_LEN, secret, CPII_SECRET_LEN,
-					   (unsigned char *) info, len, data_key);
+		if (!cpii_suite_available((CpiiSuite) facts->suite))
+			ereport(ERROR,
+					(errcode(CPII_ERRCODE_KEY_UNAVAILABLE),
+					 errmsg("encryption suite %s is not available",
+							cpii_suite_name(facts->suite) ?
+							cpii_suite_name(facts->suite) : "(unknown)"),
+					 errdetail("This OpenSSL does not offer the suite of class \"%s\", epoch %d.",
+							   cpii_key_class_name(class_id), epoch)));
+		out_of_memory();
 	}
-	if (ok)
-	{
-		cipher = cpii_cipher_new(CPII_SUITE_AES_256_GCM, data_key);
-		ok = cipher != NULL;
-	}
-	cpii_wipe(master, sizeof(master));
-	cpii_wipe(secret, sizeof(secret));
-	cpii_wipe(data_key, sizeof(data_key));
-	if (!ok)
-		report_unavailable(detail, hint);
-
 	entry = hash_search(ciphers, &key, HASH_ENTER, NULL);
 	entry->cipher = cipher;
 	return cipher;
 }
 
+static SealEntry *
+seal_entry(int class_id)
+{
+	SealEntry  *entry;
+	bool		found;
+
+	if (class_id >= 0 && class_id < NEAR_CLASSES)
+	{
+		near_seals[class_id].class_id = class_id;
+		return &near_seals[class_id];
+	}
+	entry = hash_search(far_seals, &class_id, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset(entry, 0, sizeof(*entry));
+		entry->class_id = class_id;
+	}
+	return entry;
+}
+
+/*
+ * Take a block of the counter.  False: the epoch is used up, or the agent has
+ * just made another; look for the active one again.
+ */
+static bool
+take_block(SealEntry *entry)
+{
+	CpiiEpochEntry *epoch = entry->epoch;
+	CpiiAnswer	answer;
+
+	for (;;)
+	{
+		uint64		before = pg_atomic_fetch_add_u64(&epoch->taken, CPII_MESSAGE_BLOCK);
+		uint64		after = before + CPII_MESSAGE_BLOCK;
+		uint64		reserved;
+
+		pg_memory_barrier();
+		reserved = pg_atomic_read_u64(&epoch->reserved);
+		if (after > CPII_MESSAGES_ROLL && !RecoveryInProgress())
+		{
+			CpiiRequest request = {0};
+
+			request.kind = CPII_ASK_NEW_EPOCH;
+			request.class_id = epoch->class_id;
+			request.epoch = epoch->epoch;
+			request.arg2 = -1;
+			cpii_channel_ask(&request, &answer);
+			if (answer.status == CPII_ANSWER_OK)
+			{
+				(void) pg_atomic_fetch_sub_u64(&epoch->taken, CPII_MESSAGE_BLOCK);
+				return false;
+			}
+			/* half of the limit is left to notice and to repair what fails */
+		}
+		if (after <= reserved && after <= CPII_MESSAGES_LIMIT)
+		{
+			entry->left = CPII_MESSAGE_BLOCK;
+			blocks_out = true;
+			return true;
+		}
+		(void) pg_atomic_fetch_sub_u64(&epoch->taken, CPII_MESSAGE_BLOCK);
+		if (after > CPII_MESSAGES_LIMIT)
+			ereport(ERROR,
+					(errcode(CPII_ERRCODE_KEY_UNAVAILABLE),
+					 errmsg("key of class \"%s\", epoch %d, has sealed as many values as is safe",
+							cpii_key_class_name(epoch->class_id), epoch->epoch),
+					 errhint("Make a new epoch with courier_pii.new_epoch().")));
+		cpii_keyring_ask(CPII_ASK_RESERVE, epoch->class_id, epoch->epoch, 0, 0, &answer);
+	}
+}
+
+static CpiiCipher *
+find_seal_cipher(SealEntry *entry)
+{
+	int			class_id = entry->class_id;
+	CpiiAnswer	answer;
+
+	cpii_keyring_prepare();
+	for (;;)
+	{
+		CpiiKeyClass *class = cpii_key_class_find(class_id);
+		CpiiEpochEntry *now = class ? cpii_epoch_current(class) : NULL;
+		CipherKey	key;
+		CipherEntry *kept = NULL;
+		CpiiCipher *cipher;
+
+		check_generation();
+		if (now != NULL)
+		{
+			key.class_id = class_id;
+			key.epoch = now->epoch;
+			kept = hash_search(ciphers, &key, HASH_FIND, NULL);
+		}
+		if (kept != NULL)
+			cipher = kept->cipher;
+		else
+		{
+			cpii_keyring_ask(CPII_ASK_SEAL_KEY, class_id, now ? now->epoch : 0, 0, 0, &answer);
+			cipher = keep_cipher(class_id, answer.epoch, &answer);
+			class = cpii_key_class_find(class_id);
+			now = cpii_epoch_find(class_id, answer.epoch);
+		}
+		/* asking may have dropped everything, this entry too */
+		entry = seal_entry(class_id);
+		if (entry->epoch != now)
+			return_block(entry);
+		entry->class = class;
+		entry->epoch = now;
+		entry->cipher = cipher;
+		if (entry->left > 0 || take_block(entry))
+		{
+			entry->left--;
+			return cipher;
+		}
+		entry->cipher = NULL;
+	}
+}
+
 CpiiCipher *
 cpii_keyring_seal_cipher(int class_id, int *epoch)
 {
-	/* one epoch until periods are rolled */
-	*epoch = (class_id == CPII_CLASS_LITERAL) ? 0 : 1;
-	if (last_seal.key.class_id == class_id && last_seal.key.epoch == *epoch)
-		return last_seal.cipher;
-	last_seal.cipher = get_cipher(class_id, *epoch, true);
-	last_seal.key.class_id = class_id;
-	last_seal.key.epoch = *epoch;
-	return last_seal.cipher;
+	SealEntry  *entry;
+
+	if (unlikely(!registered))
+		cpii_keyring_prepare();
+	check_generation();
+	entry = seal_entry(class_id);
+	if (likely(entry->cipher != NULL && entry->left > 0 &&
+			   cpii_epoch_current(entry->class) == entry->epoch))
+	{
+		entry->left--;
+		*epoch = entry->epoch->epoch;
+		return entry->cipher;
+	}
+	(void) find_seal_cipher(entry);
+	entry = seal_entry(class_id);
+	*epoch = entry->epoch->epoch;
+	return entry->cipher;
 }
 
 CpiiCipher *
 cpii_keyring_open_cipher(int class_id, int epoch)
 {
-	if (last_open.key.class_id == class_id && last_open.key.epoch == epoch)
-		return last_open.cipher;
-	last_open.cipher = get_cipher(class_id, epoch, false);
-	last_open.key.class_id = class_id;
-	last_open.key.epoch = epoch;
-	return last_open.cipher;
+	CipherKey	key = {class_id, epoch};
+	CipherEntry *near = NULL;
+	CipherEntry *entry;
+	CpiiCipher *cipher;
+	CpiiAnswer	answer;
+
+	if (unlikely(!registered))
+		cpii_keyring_prepare();
+	check_generation();
+	if (class_id >= 0 && class_id < NEAR_CLASSES)
+	{
+		near = &near_opens[class_id];
+		if (likely(near->cipher != NULL && near->key.epoch == epoch))
+			return near->cipher;
+	}
+	entry = hash_search(ciphers, &key, HASH_FIND, NULL);
+	if (entry != NULL)
+		cipher = entry->cipher;
+	else
+	{
+		cpii_keyring_ask(CPII_ASK_OPEN_KEY, class_id, epoch, 0, 0, &answer);
+		cipher = keep_cipher(class_id, epoch, &answer);
+	}
+	if (near != NULL)
+	{
+		near->key = key;
+		near->cipher = cipher;
+	}
+	return cipher;
+}
+
+int
+cpii_keyring_current_epoch(int class_id)
+{
+	CpiiKeyClass *class;
+	CpiiEpochEntry *entry;
+
+	cpii_require_preload();
+	class = cpii_key_class_find(class_id);
+	entry = class ? cpii_epoch_current(class) : NULL;
+	return entry ? entry->epoch : 0;
+}
+
+CpiiEpochState
+cpii_keyring_epoch_state(int class_id, int epoch)
+{
+	CpiiEpochEntry *entry;
+
+	cpii_require_preload();
+	entry = cpii_epoch_find(class_id, epoch);
+	return entry ? (CpiiEpochState) pg_atomic_read_u32(&entry->state) : CPII_EPOCH_ABSENT;
+}
+
+/* ---- tags ---- */
+
+/* digest of the tags that all epochs of a class share */
+static int
+class_digest(int class_id)
+{
+	uint32		n = pg_atomic_read_u32(&cpii_key_table->nepochs);
+
+	pg_read_barrier();
+	for (uint32 i = 0; i < n; i++)
+	{
+		CpiiEpochEntry *entry = &cpii_key_table->epochs[i];
+
+		if (entry->class_id == class_id && entry->suite != 0 &&
+			entry->tag_scope == CPII_TAGS_CLASS)
+			return entry->tag_digest;
+	}
+	return CPII_DIGEST_SHA256;
 }
 
 CpiiMac *
-cpii_keyring_mac(int class_id, CpiiMacPurpose purpose)
+cpii_keyring_mac(int class_id, CpiiMacPurpose purpose, int epoch)
 {
-	static const char *const names[] = {"search", "tail", "token"};
-	MacKey		key = {class_id, (int) purpose};
+	MacKey		key = {class_id, (int) purpose, 0};
+	MacEntry   *near = NULL;
 	MacEntry   *entry;
-	unsigned char master[CPII_KEY_LEN];
-	unsigned char mac_key[CPII_KEY_LEN];
-	char		info[64];
-	const char *detail = NULL;
-	const char *hint = NULL;
-	CpiiMac    *mac = NULL;
-	bool		ok;
+	CpiiAnswer	answer;
+	int			digest = CPII_DIGEST_SHA256;
 
-	if (last_mac[purpose].key.class_id == class_id)
-		return last_mac[purpose].mac;
+	if (unlikely(!registered))
+		cpii_keyring_prepare();
+	check_generation();
+	if (class_id >= 0 && class_id < NEAR_CLASSES)
+	{
+		near = &near_macs[class_id][purpose];
+		if (likely(near->mac != NULL && near->key.epoch == epoch))
+			return near->mac;
+	}
+	if (epoch > 0)
+	{
+		CpiiEpochEntry *facts = cpii_epoch_find(class_id, epoch);
 
-	ensure_tables();
+		if (facts != NULL && facts->tag_scope == CPII_TAGS_EPOCH)
+		{
+			key.epoch = epoch;
+			digest = facts->tag_digest;
+		}
+	}
+	if (key.epoch == 0 && purpose != CPII_MAC_TOKEN)
+		digest = class_digest(class_id);
 	entry = hash_search(macs, &key, HASH_FIND, NULL);
 	if (entry == NULL)
 	{
-		ok = fetch_master(true, master, &detail, &hint);
-		if (ok)
-		{
-			int			len = snprintf(info, sizeof(info), "%s %d",
-									   names[purpose], class_id);
+		CpiiMac    *mac;
 
-			ok = cpii_hkdf(master, CPII_KEY_LEN, installation,
-						   CPII_INSTALLATION_LEN,
-						   (unsigned char *) info, len, mac_key);
-		}
-		if (ok)
-		{
-			mac = cpii_mac_new(mac_key, CPII_KEY_LEN);
-			ok = mac != NULL;
-		}
-		cpii_wipe(master, sizeof(master));
-		cpii_wipe(mac_key, sizeof(mac_key));
-		if (!ok)
-			report_unavailable(detail, hint);
+		cpii_keyring_ask(CPII_ASK_MAC_KEY, class_id, key.epoch, (int) purpose, 0, &answer);
+		mac = cpii_mac_new_digest((CpiiDigest) digest, answer.key, CPII_KEY_LEN);
+		cpii_wipe(answer.key, sizeof(answer.key));
+		if (mac == NULL)
+			out_of_memory();
 		entry = hash_search(macs, &key, HASH_ENTER, NULL);
 		entry->mac = mac;
 	}
-	last_mac[purpose].key.class_id = class_id;
-	last_mac[purpose].mac = entry->mac;
+	if (near != NULL)
+	{
+		near->key.epoch = epoch;
+		near->mac = entry->mac;
+	}
 	return entry->mac;
 }
+
+int
+cpii_keyring_search_epochs(int class_id, int *epochs, int max)
+{
+	uint32		total;
+	int			n = 0;
+	bool		of_class = false;
+
+	cpii_require_preload();
+	total = pg_atomic_read_u32(&cpii_key_table->nepochs);
+	pg_read_barrier();
+	for (uint32 i = 0; i < total && n < max; i++)
+	{
+		CpiiEpochEntry *entry = &cpii_key_table->epochs[i];
+		uint32		state = pg_atomic_read_u32(&entry->state);
+
+		if (entry->class_id != class_id ||
+			(state != CPII_EPOCH_ACTIVE && state != CPII_EPOCH_OPEN_ONLY))
+			continue;
+		if (entry->tag_scope == CPII_TAGS_EPOCH)
+			epochs[n++] = entry->epoch;
+		else if (!of_class)
+		{
+			of_class = true;
+			epochs[n++] = 0;
+		}
+	}
+	if (n == 0 && max > 0)
+		epochs[n++] = 0;
+	return n;
+}
+
+/* ---- the rest ---- */
 
 const unsigned char *
 cpii_keyring_installation(void)
 {
 	if (!installation_known)
 	{
-		unsigned char master[CPII_KEY_LEN];
-		const char *detail = NULL;
-		const char *hint = NULL;
-		bool		ok;
+		cpii_keyring_prepare();
+		if (!pg_atomic_read_u32(&cpii_key_table->installation_known))
+		{
+			CpiiAnswer	answer;
 
-		ensure_tables();
-		ok = fetch_master(false, master, &detail, &hint);
-		cpii_wipe(master, sizeof(master));
-		if (!ok)
-			report_unavailable(detail, hint);
+			cpii_keyring_ask(CPII_ASK_IDENTITY, 0, 0, 0, 0, &answer);
+		}
+		pg_read_barrier();
+		memcpy(installation, cpii_key_table->installation, sizeof(installation));
+		installation_known = true;
 	}
 	return installation;
-}
-
-bool
-cpii_keyring_audit_key(unsigned char key[CPII_KEY_LEN])
-{
-	static const char info[] = "audit";
-	unsigned char master[CPII_KEY_LEN];
-	const char *detail;
-	const char *hint;
-	bool		ok;
-
-	ok = fetch_master(true, master, &detail, &hint) &&
-		cpii_hkdf(master, CPII_KEY_LEN, installation, CPII_INSTALLATION_LEN,
-				  (const unsigned char *) info, sizeof(info) - 1, key);
-	cpii_wipe(master, sizeof(master));
-	return ok;
-}
-
-void
-cpii_keyring_forget(void)
-{
-	HASH_SEQ_STATUS seq;
-	CipherEntry *c;
-	MacEntry   *m;
-
-	last_open.key.class_id = last_seal.key.class_id = -1;
-	for (int i = 0; i < lengthof(last_mac); i++)
-		last_mac[i].key.class_id = -1;
-	installation_known = false;
-	if (ciphers == NULL)
-		return;
-	hash_seq_init(&seq, ciphers);
-	while ((c = hash_seq_search(&seq)) != NULL)
-	{
-		cpii_cipher_free(c->cipher);
-		(void) hash_search(ciphers, &c->key, HASH_REMOVE, NULL);
-	}
-	hash_seq_init(&seq, macs);
-	while ((m = hash_seq_search(&seq)) != NULL)
-	{
-		cpii_mac_free(m->mac);
-		(void) hash_search(macs, &m->key, HASH_REMOVE, NULL);
-	}
-}
-
-/*
- * Rows of view key_status: one per class whose secret exists, plus one row
- * that tells whether the master key itself can be had.
- */
-Datum
-cpii_key_status(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	unsigned char master[CPII_KEY_LEN];
-	const char *detail = NULL;
-	const char *hint = NULL;
-	bool		ok;
-
-	cpii_require_preload();
-	InitMaterializedSRF(fcinfo, 0);
-	ok = fetch_master(false, master, &detail, &hint);
-	cpii_wipe(master, sizeof(master));
-	for (int class_id = CPII_CLASS_FIRST; class_id <= CPII_CLASS_LAST_SEALED;
-		 class_id++)
-	{
-		time_t		created = 0;
-		bool		exists = cpii_keystore_secret_exists(class_id, 1, &created);
-		Datum		values[7];
-		bool		nulls[7] = {0};
-
-		values[0] = CStringGetTextDatum(cpii_class_table[class_id].name);
-		values[1] = Int32GetDatum(1);
-		values[2] = CStringGetTextDatum(!ok ? "sealed" :
-										exists ? "active" : "pending");
-		values[3] = CStringGetTextDatum("AES-256-GCM");
-		nulls[4] = !exists;
-		values[4] = TimestampTzGetDatum(time_t_to_timestamptz((pg_time_t) created));
-		nulls[5] = true;		/* values_sealed: counted from the next version */
-		values[5] = (Datum) 0;
-		values[6] = CStringGetTextDatum(ok ? "ok" :
-										detail ? detail : "not available");
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
-	return (Datum) 0;
 }
 
 void
 cpii_keyring_init(void)
 {
 	/* contexts are made on demand; nothing must exist before fork */
+	cpii_key_table_init();
+	cpii_channel_init();
+	cpii_agent_init();
 }

@@ -5,6 +5,7 @@
  *
  * It lies outside the data directory and outside database backups, so that
  * destroying one secret makes a period's data unreadable in every backup.
+ * Only the key agent calls these functions.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,23 +24,69 @@ extern const char *cpii_keystore_directory(void);
  * Identity of the installation and the check value of the master key it was
  * made with.  A store that does not exist yet is created when "create" is
  * true (check is then the value to write).  Returns false with *detail set
- * when there is none or it cannot be read.
+ * when there is none or it cannot be read; *missing tells a store that was not
+ * made yet from one that cannot be used.
  */
 extern bool cpii_keystore_installation(bool create,
 									   unsigned char uuid[CPII_INSTALLATION_LEN],
 									   unsigned char check[CPII_MAC_LEN],
-									   const char **detail);
+									   bool *missing, const char **detail);
+
+/* what a secret's file says beside the secret; all in clear */
+typedef struct CpiiSecretInfo
+{
+	int			suite;
+	int			tag_scope;
+	int			tag_digest;
+	int64		created;		/* seconds since 1970 */
+	unsigned char check[8];		/* keyed by the master key, see the agent */
+	bool		has_check;		/* false: a file of an older version */
+} CpiiSecretInfo;
+
+typedef enum CpiiStoreResult
+{
+	CPII_STORE_OK,
+	CPII_STORE_MISSING,			/* no such file */
+	CPII_STORE_DESTROYED,		/* its tombstone is there */
+	CPII_STORE_DAMAGED,			/* the file's form is wrong */
+	CPII_STORE_FAILED			/* the system refuses; *detail says why */
+} CpiiStoreResult;
+
+extern CpiiStoreResult cpii_keystore_read(int class_id, int epoch,
+										  unsigned char secret[CPII_SECRET_LEN],
+										  CpiiSecretInfo *info,
+										  const char **detail);
+
+/* neither the secret nor its tombstone is there */
+extern bool cpii_keystore_missing(int class_id, int epoch);
+
+/* never replaces a secret; false with *detail when it is not on disk whole */
+extern bool cpii_keystore_write(int class_id, int epoch,
+								const unsigned char secret[CPII_SECRET_LEN],
+								const CpiiSecretInfo *info,
+								const char **detail);
 
 /*
- * The secret of a class and epoch (class 0, epoch 0: query literals).  With
- * "create" a missing one is made, never overwritten; two processes that do so
- * at once end with the same secret.
+ * Destroy a secret: first a tombstone is written, then the file is overwritten
+ * and removed, each step flushed.  Can be repeated after a crash at any step.
  */
-extern bool cpii_keystore_secret(int class_id, int epoch, bool create,
-								 unsigned char secret[CPII_SECRET_LEN],
-								 const char **detail);
+extern bool cpii_keystore_destroy(int class_id, int epoch, const char **detail);
 
-/* does the secret exist, and since when (file's change time)? */
-extern bool cpii_keystore_secret_exists(int class_id, int epoch, time_t *created);
+/*
+ * Write this server's count of messages of an epoch.  Several servers may
+ * share or copy a store, so each has a file of its own.
+ */
+extern bool cpii_keystore_write_count(int class_id, int epoch, uint64 count,
+									  const char **detail);
+
+/*
+ * Walk the store.  The callback gets each secret ("kind" 's'), tombstone ('d',
+ * number = seconds since 1970) and count ('c', number = the count; own = of
+ * this server).  Temporary files that a crash left are removed, unfinished
+ * destructions are finished.
+ */
+typedef void (*CpiiStoreVisitor) (char kind, int class_id, int epoch,
+								  uint64 number, bool own);
+extern bool cpii_keystore_walk(CpiiStoreVisitor visit, const char **detail);
 
 #endif							/* CPII_KEYSTORE_H */

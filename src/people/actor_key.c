@@ -233,7 +233,7 @@ make_own_key(void)
 {
 	static const char label[] = "actor token";
 	ActorKey   *key = &keys[0];
-	CpiiMac    *mac = cpii_keyring_mac(CPII_CLASS_LITERAL, CPII_MAC_TOKEN);
+	CpiiMac    *mac = cpii_keyring_mac(CPII_CLASS_LITERAL, CPII_MAC_TOKEN, 0);
 
 	if (!cpii_mac(mac, (const unsigned char *) label, sizeof(label) - 1,
 				  key->secret))

@@ -175,7 +175,7 @@ show_token(const CpiiEnvelope *env)
 	static const char digits[] = CPII_TOKEN_DIGITS;
 	unsigned char mac[CPII_MAC_LEN];
 	char		out[CPII_TOKEN_LEN];
-	CpiiMac    *key = cpii_keyring_mac(env->class_id, CPII_MAC_TOKEN);
+	CpiiMac    *key = cpii_keyring_mac(env->class_id, CPII_MAC_TOKEN, 0);
 	bool		ok;
 
 	if (env->tag != NULL)

@@ -77,12 +77,12 @@ cpii_from_utf8(const char *text, size_t len, size_t *outlen)
 
 /* the first bytes of the keyed hash of normalised text */
 static void
-keyed_tag(int class_id, CpiiMacPurpose purpose, const char *text, size_t len,
-		  unsigned char *out, size_t outlen)
+keyed_tag(int class_id, CpiiMacPurpose purpose, int epoch, const char *text,
+		  size_t len, unsigned char *out, size_t outlen)
 {
 	unsigned char mac[CPII_MAC_LEN];
 
-	if (!cpii_mac(cpii_keyring_mac(class_id, purpose),
+	if (!cpii_mac(cpii_keyring_mac(class_id, purpose, epoch),
 				  (const unsigned char *) text, len, mac))
 		crypto_failed();
 	memcpy(out, mac, outlen);
@@ -90,7 +90,7 @@ keyed_tag(int class_id, CpiiMacPurpose purpose, const char *text, size_t len,
 
 /* tags of a text at out, by flags; returns the position after them */
 static unsigned char *
-write_tags(int class_id, int flags, const char *text, size_t len,
+write_tags(int class_id, int epoch, int flags, const char *text, size_t len,
 		   unsigned char *out)
 {
 	char		small[256];
@@ -104,7 +104,7 @@ write_tags(int class_id, int flags, const char *text, size_t len,
 	nlen = cpii_normalise(class_id, text, len, normalised);
 	if (flags & CPII_FLAG_TAG)
 	{
-		keyed_tag(class_id, CPII_MAC_SEARCH, normalised, nlen, out,
+		keyed_tag(class_id, CPII_MAC_SEARCH, epoch, normalised, nlen, out,
 				  CPII_SEARCH_TAG_LEN);
 		out += CPII_SEARCH_TAG_LEN;
 	}
@@ -112,8 +112,8 @@ write_tags(int class_id, int flags, const char *text, size_t len,
 	{
 		size_t		from = cpii_normalise_tail4(normalised, nlen);
 
-		keyed_tag(class_id, CPII_MAC_TAIL, normalised + from, nlen - from, out,
-				  CPII_TAIL_TAG_LEN);
+		keyed_tag(class_id, CPII_MAC_TAIL, epoch, normalised + from, nlen - from,
+				  out, CPII_TAIL_TAG_LEN);
 		out += CPII_TAIL_TAG_LEN;
 	}
 	cpii_wipe(normalised, nlen);
@@ -151,8 +151,9 @@ seal_with(int class_id, int flags, const char *text, size_t len)
 	result = (bytea *) palloc(VARHDRSZ + size);
 	SET_VARSIZE(result, VARHDRSZ + size);
 	start = (unsigned char *) VARDATA(result);
-	cpii_envelope_header(start, CPII_SUITE_AES_256_GCM, flags, class_id, epoch);
-	p = write_tags(class_id, flags, text, len, start + CPII_ENVELOPE_HEADER_LEN);
+	cpii_envelope_header(start, cpii_cipher_suite(cipher), flags, class_id, epoch);
+	p = write_tags(class_id, epoch, flags, text, len,
+				   start + CPII_ENVELOPE_HEADER_LEN);
 	if (!cpii_nonce(p) ||
 		!cpii_cipher_seal(cipher, p, start, p - start,
 						  cpii_keyring_installation(), CPII_INSTALLATION_LEN,
@@ -191,7 +192,7 @@ cpii_seal_search_key(int class_id, const char *text, size_t len)
 	SET_VARSIZE(result, VARHDRSZ + size);
 	cpii_envelope_header((unsigned char *) VARDATA(result),
 						 CPII_SUITE_AES_256_GCM, flags, class_id, 0);
-	(void) write_tags(class_id, CPII_FLAG_TAG, text, len,
+	(void) write_tags(class_id, 0, CPII_FLAG_TAG, text, len,
 					  (unsigned char *) VARDATA(result) + CPII_ENVELOPE_HEADER_LEN);
 	return result;
 }
@@ -206,7 +207,7 @@ cpii_seal_tail(int class_id, const char *text, size_t len)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("values of class \"%s\" carry no tag of their last four characters",
 						cpii_class_name(class_id))));
-	(void) write_tags(class_id, CPII_FLAG_TAIL, text, len, tag);
+	(void) write_tags(class_id, 0, CPII_FLAG_TAIL, text, len, tag);
 	return (int32) ((uint32) tag[0] << 24 | (uint32) tag[1] << 16 |
 					(uint32) tag[2] << 8 | (uint32) tag[3]);
 }
@@ -217,9 +218,12 @@ cpii_open(const CpiiEnvelope *envelope, size_t *len)
 	CpiiCipher *cipher;
 	char	   *text;
 
-	if (envelope->nonce == NULL || envelope->suite != CPII_SUITE_AES_256_GCM)
+	if (envelope->nonce == NULL)
 		cpii_report_damaged();
 	cipher = cpii_keyring_open_cipher(envelope->class_id, envelope->epoch);
+	/* each epoch has one suite */
+	if (envelope->suite != (int) cpii_cipher_suite(cipher))
+		cpii_report_damaged();
 	text = palloc(envelope->ciphertextlen + 1);
 	if (!cpii_cipher_open(cipher, envelope->nonce,
 						  envelope->aad, envelope->aadlen,
