@@ -81,6 +81,7 @@ OBJS = \
 	src/policy/index_rebuild.o \
 	src/policy/key_command.o \
 	src/policy/lift.o \
+	src/policy/lift_barrier.o \
 	src/policy/lift_write.o \
 	src/policy/masked_view.o \
 	src/policy/masked_write.o \
@@ -173,6 +174,7 @@ REGRESS = \
 	32_view_refresh \
 	33_view_write \
 	34_exposure \
+	35_view_plans \
 	34_protect_online \
 	62_tickets \
 	63_destroy \

@@ -39,6 +39,7 @@
 
 #include "base/compat.h"
 #include "policy/lift.h"
+#include "policy/lift_barrier.h"
 #include "policy/lift_write.h"
 #include "policy/view_calls.h"
 #include "sealed/search.h"
@@ -642,6 +643,7 @@ cpii_lift_query(Query *query)
 	decided = cpii_fold_roles(query, oids);
 	(void) inline_ctes_walker((Node *) query, NULL);
 	(void) lift_walker((Node *) query, (void *) oids);
+	cpii_open_barriers(query);
 	if (written != 0)
 		cpii_lock_written_rows(query, written);
 	forboth(lc, query->cteList, lc2, ctes)

@@ -10,7 +10,7 @@
  * new row out from that.
  *
  * Only rows that the statement is about may be locked.  So this is done only
- * when every condition can be tested inside the barrier; other statements are
+ * when every condition can be tested inside the view; other statements are
  * noticed by the trigger, which reports 40001 (masked_write.c).
  *
  *-------------------------------------------------------------------------
@@ -73,7 +73,8 @@ cpii_lock_written_rows(Query *query, int rtindex)
 	Node	   *quals = query->jointree->quals;
 	ListCell   *lc;
 
-	if (sublink_walker(quals, NULL) || contain_leaked_vars(quals) ||
+	if (sublink_walker(quals, NULL) ||
+		(source->security_barrier && contain_leaked_vars(quals)) ||
 		contain_volatile_functions(quals) || sub->rowMarks != NIL)
 		return;
 	foreach(lc, sub->jointree->fromlist)

@@ -157,6 +157,7 @@ mark_walker(Node *node, void *arg)
 			base = OidIsValid(cpii_view_of(rte)) ? cpii_masked_view_base(cpii_view_of(rte)) : InvalidOid;
 			if (!OidIsValid(base))
 				continue;
+			rte->subquery->queryId = CPII_VIEW_QUERY_ID;
 			foreach(lc2, rte->subquery->targetList)
 			{
 				FuncExpr   *call = cpii_door_call((Node *) lfirst_node(TargetEntry, lc2)->expr, oids);

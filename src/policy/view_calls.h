@@ -24,6 +24,12 @@ extern Oid	cpii_view_of(RangeTblEntry *rte);
  */
 extern bool cpii_fold_roles(Query *query, const CpiiOids *oids);
 
+/*
+ * Marks the subquery of a registered masked view while a query is rewritten:
+ * inner queries have no identifier of their own.
+ */
+#define CPII_VIEW_QUERY_ID UINT64CONST(0x63706969766965)
+
 /* mark the door calls of registered masked views (show.h says why) */
 extern void cpii_mark_view_calls(Query *query, const CpiiOids *oids);
 
