@@ -295,6 +295,7 @@ timed="-T $seconds"
 		pair 'point read, 2 clients: audited | pgaudit' - 2 'point_masked 6001 reader' 'point_plain 6003 reader' $timed -M prepared
 		pair 'point read, 1 client: pgaudit | no audit' - 1 'point_plain 6003 reader' 'point_plain 6002 reader' $timed -M prepared
 	fi
+	. "$(dirname "$0")/views.sh"
 	rounds=$((rounds * 2 + 1))
 	pair 'pgbench -S, 1 client: loaded, unused | without' 0.97 1 'pgbench_s 6001 postgres' 'pgbench_s 6002 postgres' $timed
 	pair 'pgbench -S, 1 client, prepared: loaded | without' 0.97 1 'pgbench_s 6001 postgres' 'pgbench_s 6002 postgres' $timed -M prepared
