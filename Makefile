@@ -112,6 +112,7 @@ OBJS = \
 	src/guard/statement_hooks.o \
 	src/guard/ticket.o \
 	src/guard/ticket_file.o \
+	src/guard/ticket_level.o \
 	src/guard/ticket_look.o \
 	src/guard/ticket_state.o \
 	src/guard/ticket_use.o \
@@ -178,6 +179,7 @@ REGRESS = \
 	34_protect_online \
 	62_tickets \
 	63_destroy \
+	64_disclosure_ticket \
 	99_privileges
 ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii

@@ -60,6 +60,19 @@ extern void cpii_ticket_record(const CpiiRequest *request, const char *command,
 extern void cpii_ticket_announce(const CpiiRequest *request, const char *event,
 								 const char *person);
 
+/*
+ * Read the session's ticket when it is good and of this kind; uses nothing up
+ * and raises nothing about the ticket.
+ */
+extern bool cpii_ticket_look(const char *kind, CpiiRequest *request);
+
+/*
+ * Use it, once in a statement; false when it is not good (any more).  A ticket
+ * that opens a time is used at the first call and only answers afterwards.
+ */
+extern bool cpii_ticket_take(const char *kind);
+
+extern void cpii_ticket_level_init(void);
 extern void cpii_ticket_look_init(void);
 extern void cpii_ticket_init(void);
 

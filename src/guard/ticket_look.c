@@ -204,8 +204,8 @@ cpii_ticket_estimate(Oid relid)
 }
 
 /*
- * A ticket of kind policy or disclosure may name a role, or begin its objects
- * with one ("role/class/level"): whoever is a member profits.
+ * A ticket of kind policy or disclosure names a role, as in the object
+ * "role/class/level": whoever is a member profits.
  */
 bool
 cpii_ticket_widens(const CpiiRequest *request, Oid login)
@@ -215,14 +215,16 @@ cpii_ticket_widens(const CpiiRequest *request, Oid login)
 		char	   *name = pstrdup(i < request->nbeneficiaries ?
 								   request->beneficiaries[i] :
 								   request->objects[i - request->nbeneficiaries]);
-		char	   *slash = strchr(name, '/');
-		Oid			role;
+		char	   *rest;
 
-		if (slash != NULL)
-			*slash = '\0';
-		role = get_role_oid(name, true);
-		if (OidIsValid(role) && is_member_of_role_nosuper(login, role))
-			return true;
+		for (char *word = strtok_r(name, "/", &rest); word != NULL;
+			 word = strtok_r(NULL, "/", &rest))
+		{
+			Oid			role = get_role_oid(word, true);
+
+			if (OidIsValid(role) && is_member_of_role_nosuper(login, role))
+				return true;
+		}
 	}
 	return false;
 }

@@ -402,6 +402,45 @@ cpii_request_number(const CpiiRequest *request, const char *key, int64 missing)
 	return error ? missing : number;
 }
 
+static char *
+scalar_text(const JsonbValue *value)
+{
+	if (value->type == jbvString)
+		return pnstrdup(value->val.string.val, value->val.string.len);
+	if (value->type == jbvNumeric)
+		return numeric_normalize(value->val.numeric);
+	return NULL;
+}
+
+int
+cpii_request_texts(const CpiiRequest *request, const char *key, char ***texts)
+{
+	JsonbValue *value = detail(request, key);
+	int			n = 0;
+
+	*texts = NULL;
+	if (value == NULL)
+		return 0;
+	if (value->type != jbvBinary)
+	{
+		*texts = palloc(sizeof(char *));
+		(*texts)[0] = scalar_text(value);
+		return (*texts)[0] ? 1 : 0;
+	}
+	if (!JsonContainerIsArray(value->val.binary.data))
+		return 0;
+	*texts = palloc(sizeof(char *) * Max(JsonContainerSize(value->val.binary.data), 1));
+	for (uint32 i = 0; i < JsonContainerSize(value->val.binary.data); i++)
+	{
+		JsonbValue *item = getIthJsonbValueFromContainer(value->val.binary.data, i);
+		char	   *text = item ? scalar_text(item) : NULL;
+
+		if (text != NULL)
+			(*texts)[n++] = text;
+	}
+	return n;
+}
+
 bool
 cpii_request_benefits(const CpiiRequest *request, const CpiiPerson *person)
 {

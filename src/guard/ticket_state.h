@@ -99,6 +99,10 @@ extern char *cpii_request_detail(const CpiiRequest *request, const char *key);
 extern int64 cpii_request_number(const CpiiRequest *request, const char *key,
 								 int64 missing);
 
+/* texts of one key: a string, a number, or an array of them; their number */
+extern int	cpii_request_texts(const CpiiRequest *request, const char *key,
+							   char ***texts);
+
 /* is the person one of those whom the request is for? */
 extern bool cpii_request_benefits(const CpiiRequest *request,
 								  const CpiiPerson *person);

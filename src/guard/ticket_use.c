@@ -63,6 +63,11 @@ static int64 statement_ticket = 0;
 static TimestampTz statement_started = 0;
 static uint64 statement_account = 0;
 
+/* a ticket that opens a time, as taken in this statement */
+static int64 taken_ticket = 0;
+static TimestampTz taken_started = 0;
+static TimestampTz taken_until = 0;
+
 static CpiiTicket current;
 
 /* ---- does it fit? ---- */
@@ -457,6 +462,46 @@ cpii_ticket_current(const char *kind)
 	return &current;
 }
 
+bool
+cpii_ticket_look(const char *kind, CpiiRequest *request)
+{
+	int64		id = named_ticket();
+	bool		used;
+	TimestampTz until;
+
+	memset(request, 0, sizeof(*request));
+	return id > 0 && IsTransactionState() && key_at_hand() &&
+		judge(id, kind, request, &used, &until) == NULL;
+}
+
+bool
+cpii_ticket_take(const char *kind)
+{
+	int64		id = named_ticket();
+	CpiiRequest request = {0};
+	bool		used;
+	TimestampTz until;
+
+	if (id <= 0)
+		return false;
+	if (taken_ticket == id &&
+		taken_started == GetCurrentStatementStartTimestamp() &&
+		GetCurrentTimestamp() < taken_until)
+		return true;
+	if (!key_at_hand() || judge(id, kind, &request, &used, &until) != NULL)
+		return false;
+	if (!used)
+	{
+		if (use(&request) != NULL ||
+			judge(id, kind, &request, &used, &until) != NULL)
+			return false;
+	}
+	taken_ticket = id;
+	taken_started = GetCurrentStatementStartTimestamp();
+	taken_until = until;
+	return true;
+}
+
 int64
 cpii_ticket_export_values(void)
 {
@@ -486,4 +531,5 @@ cpii_ticket_init(void)
 	cpii_ticket_file_init();
 	cpii_ticket_redeem_hook = redeem_hook;
 	cpii_ticket_look_init();
+	cpii_ticket_level_init();
 }

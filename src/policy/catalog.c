@@ -76,6 +76,8 @@ typedef struct RelationEntry
 	Oid			base;			/* of a masked view */
 } RelationEntry;
 
+CpiiTicketLevel cpii_ticket_level_hook = NULL;
+
 static bool person_valid = false;
 static Oid	person_role = InvalidOid;
 static Oid	person_outer = InvalidOid;
@@ -434,6 +436,34 @@ cpii_policy_level(int class_id, Oid relid, AttrNumber attnum)
 	return cpii_gate_level(cpii_matrix_decide(granted,
 											  builtin && cpii_class_table[class_id].default_hidden,
 											  &searchable));
+}
+
+static pg_noinline CpiiLevel
+widened_level(CpiiLevel level, int class_id, Oid relid, AttrNumber attnum,
+			  const bytea *value)
+{
+	CpiiGranted granted = class_granted(class_id);
+	ColumnEntry *entry = OidIsValid(relid) && columns != NULL ?
+		column_entry(relid, attnum, false) : NULL;
+	CpiiLevel	ticket;
+
+	if (superuser_person || granted.hidden ||
+		(entry != NULL && entry->granted.hidden))
+		return level;
+	ticket = cpii_ticket_level_hook(class_id, relid, value);
+	return ticket > level ? cpii_gate_level(ticket) : level;
+}
+
+CpiiLevel
+cpii_policy_value_level(int class_id, Oid relid, AttrNumber attnum,
+						const bytea *value)
+{
+	CpiiLevel	level = cpii_policy_level(class_id, relid, attnum);
+
+	if (likely(cpii_ticket == NULL || cpii_ticket[0] == '\0' ||
+			   level == CPII_LEVEL_CLEAR || cpii_ticket_level_hook == NULL))
+		return level;
+	return widened_level(level, class_id, relid, attnum, value);
 }
 
 bool

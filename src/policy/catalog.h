@@ -30,6 +30,17 @@ typedef struct CpiiLimits
 extern CpiiLevel cpii_policy_level(int class_id, Oid relid, AttrNumber attnum);
 extern bool cpii_policy_searchable(int class_id);
 
+/*
+ * Likewise for one value, with what a disclosure ticket of the session adds; an
+ * entry that hides the class, a gate, and being superuser win over a ticket.
+ */
+extern CpiiLevel cpii_policy_value_level(int class_id, Oid relid,
+										 AttrNumber attnum, const bytea *value);
+
+/* installed by the guard: the level that a ticket gives; hidden = none */
+typedef CpiiLevel (*CpiiTicketLevel) (int class_id, Oid relid, const bytea *value);
+extern CpiiTicketLevel cpii_ticket_level_hook;
+
 /* limits of the person: the widest of their entries, else the defaults */
 extern CpiiLimits cpii_policy_limits(void);
 

@@ -12,18 +12,21 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "audit/record.h"
 #include "base/compat.h"
 #include "base/errcodes.h"
 #include "base/internal.h"
 #include "base/session.h"
+#include "base/ticket.h"
 #include "policy/catalog.h"
 #include "policy/matrix.h"
 #include "policy/policy.h"
@@ -74,6 +77,35 @@ static void
 note(const char *command, StringInfo detail)
 {
 	cpii_audit_note(CPII_ACT_POLICY, command, "ok", detail->data);
+}
+
+/*
+ * A ticket that names exactly what is granted, such as
+ * "express_service/phone/clear/searchable/public.waybill.recv_phone".
+ */
+static void
+require_policy_ticket(FunctionCallInfo fcinfo, const char *role_name,
+					  int class_id, const char *level_name, bool searchable)
+{
+	StringInfoData object;
+
+	initStringInfo(&object);
+	appendStringInfo(&object, "%s/%s/%s%s", role_name, cpii_class_name(class_id),
+					 level_name, searchable ? "/searchable" : "");
+	if (!PG_ARGISNULL(4))
+	{
+		/* in UTC, whatever the sessions of requester and user are set to */
+		pg_time_t	until = timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(4));
+		struct pg_tm *tm = pg_gmtime(&until);
+
+		appendStringInfo(&object, "/until %04d-%02d-%02dT%02d:%02d:%02dZ",
+						 tm->tm_year + 1900, tm->tm_mon + 1, tm->tm_mday,
+						 tm->tm_hour, tm->tm_min, tm->tm_sec);
+	}
+	if (!PG_ARGISNULL(5))
+		appendStringInfo(&object, "/%s.%s", cpii_qualified_name(PG_GETARG_OID(5)),
+						 quote_identifier(NameStr(*PG_GETARG_NAME(6))));
+	(void) cpii_require_ticket("policy", object.data, false);
 }
 
 /* grant_disclosure(grantee, class, level, searchable, valid_until, tbl, col) */
@@ -138,6 +170,9 @@ cpii_grant_disclosure(PG_FUNCTION_ARGS)
 							cpii_class_name(col_class),
 							cpii_class_name(class_id))));
 	}
+
+	if (level != CPII_LEVEL_HIDDEN || searchable)
+		require_policy_ticket(fcinfo, role_name, class_id, level_name, searchable);
 
 	namestrcpy(&granted_by, cpii_session_actor()->login_name);
 	values[0] = ObjectIdGetDatum(role);
@@ -212,9 +247,25 @@ cpii_revoke_disclosure(PG_FUNCTION_ARGS)
 	cpii_internal_execute("DELETE FROM courier_pii.disclosure d"
 						  " WHERE d.grantee = $1 AND d.class = $2"
 						  " AND ($3 IS NULL OR d.tbl = $3)"
-						  " AND ($4 IS NULL OR d.col = $4)",
+						  " AND ($4 IS NULL OR d.col = $4)"
+						  " RETURNING d.level = 'hidden'",
 						  4, types, values, nulls, false, 0);
 	gone = SPI_processed;
+	for (uint64 i = 0; i < gone; i++)
+	{
+		bool		isnull;
+
+		/* an entry that hides wins over all others: without it more is shown */
+		if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i],
+									   SPI_tuptable->tupdesc, 1, &isnull)))
+		{
+			(void) cpii_require_ticket("policy",
+									   psprintf("%s/%s/not hidden", role_name,
+												cpii_class_name(class_id)),
+									   false);
+			break;
+		}
+	}
 	SPI_finish();
 	if (gone == 0)
 		ereport(NOTICE,

@@ -30,6 +30,7 @@
 #include "base/compat.h"
 #include "base/internal.h"
 #include "base/session.h"
+#include "base/ticket.h"
 #include "policy/catalog.h"
 #include "policy/condition.h"
 #include "policy/policy.h"
@@ -392,6 +393,22 @@ cpii_row_rules_scope(Oid relid, const char *column)
 	return scope ? scope : pstrdup("false");
 }
 
+/* row rules of a table */
+static uint64
+count_rules(Oid relid)
+{
+	Oid			types[1] = {REGCLASSOID};
+	Datum		values[1] = {ObjectIdGetDatum(relid)};
+	uint64		result;
+
+	SPI_connect();
+	cpii_internal_execute("SELECT 1 FROM courier_pii.row_rule r WHERE r.tbl = $1",
+						  1, types, values, NULL, true, 0);
+	result = SPI_processed;
+	SPI_finish();
+	return result;
+}
+
 /* set_row_rule(tbl, grantee, rule, visible, scope, scope_columns) */
 Datum
 cpii_set_row_rule(PG_FUNCTION_ARGS)
@@ -438,6 +455,14 @@ cpii_set_row_rule(PG_FUNCTION_ARGS)
 			(void) column_type(relid, texts[i]);
 	}
 
+	/* the first rule of a table takes rows away; any other may give some */
+	if (array_texts(PG_GETARG_DATUM(4), TEXTOID, &texts) > 0 ||
+		count_rules(relid) > 0)
+		(void) cpii_require_ticket("policy",
+								   psprintf("row_rule/%s/%s/%s", cpii_qualified_name(relid),
+											role_name, NameStr(*PG_GETARG_NAME(2))),
+								   false);
+
 	namestrcpy(&set_by, cpii_session_actor()->login_name);
 	for (int i = 0; i < 6; i++)
 	{
@@ -482,6 +507,11 @@ cpii_drop_row_rule(PG_FUNCTION_ARGS)
 	StringInfoData detail;
 
 	cpii_require_duty("pii_security_admin");
+	/* without its last rule a table shows all its rows */
+	if (count_rules(relid) == 1)
+		(void) cpii_require_ticket("policy",
+								   psprintf("row_rule/%s/none", cpii_qualified_name(relid)),
+								   false);
 	SPI_connect();
 	cpii_internal_execute("DELETE FROM courier_pii.row_rule r"
 						  " WHERE r.tbl = $1 AND r.grantee = $2 AND r.rule = $3",

@@ -212,7 +212,7 @@ cpii_show(bytea *value, Oid relid, AttrNumber attnum, bool in_scope)
 	if (env.flags & (CPII_FLAG_TOKEN | CPII_FLAG_SEARCH))
 		return cstring_to_text(CPII_HIDDEN_TEXT);
 
-	level = cpii_matrix_shown(cpii_policy_level(env.class_id, relid, attnum),
+	level = cpii_matrix_shown(cpii_policy_value_level(env.class_id, relid, attnum, value),
 							  in_scope, cpii_statement.no_clear);
 	if (level == CPII_LEVEL_CLEAR)
 	{
