@@ -97,6 +97,8 @@ OBJS = \
 	src/policy/suspect_text.o \
 	src/policy/shown_cache.o \
 	src/policy/trust.o \
+	src/policy/starter.o \
+	src/policy/starter_rules.o \
 	src/policy/view_calls.o \
 	src/policy/view_follow.o \
 	src/policy/view_rebuild.o \
@@ -135,6 +137,7 @@ SCHEMA_PARTS = \
 	schema/20_policy.sql \
 	schema/21_custom_class.sql \
 	schema/25_keys.sql \
+	schema/22_starter_policy.sql \
 	schema/30_protect.sql \
 	schema/32_view_refresh.sql \
 	schema/34_exposure.sql \
@@ -171,6 +174,7 @@ REGRESS = \
 	12_gate \
 	21_custom_class \
 	13_trojan \
+	22_starter_policy \
 	31_cut_key \
 	32_view_refresh \
 	33_view_write \

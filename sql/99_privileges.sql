@@ -155,6 +155,7 @@ BEGIN
 		SELECT p.oid::regprocedure AS name, p.oid,
 			(SELECT pg_catalog.string_agg(CASE pg_catalog.format_type(t, NULL)
 					WHEN 'regclass' THEN '''pg_class'''
+					WHEN 'regclass[]' THEN '''{}'''
 					WHEN 'regrole' THEN '''regress_courier_pii_nobody'''
 					WHEN 'timestamp with time zone' THEN '''2030-01-01'''
 					WHEN 'jsonb' THEN '''{}'''
