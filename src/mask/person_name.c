@@ -4,7 +4,7 @@
  *	  Mask of names: the surname, and two stars whatever the length.
  *
  *	  张三丰 -> 张**		欧阳锋 -> 欧阳**		阿依古丽·买买提 -> 阿**
- *	  John Smith -> J**		王小明先生 -> 王**先生	王先生 -> 王先生
+ *	  John Smith -> J**		王小明先生 -> 王**先生	王先生 -> 王先生 (label: 王**)
  *
  * A text with digits, odd signs, or too long for a name is hidden.
  *
@@ -175,7 +175,8 @@ parse_name(const Name *name, int *surname, bool *stars, int *title)
 }
 
 bool
-cpii_person_name_span(const CpiiText *text, int from, int end, CpiiSink *sink)
+cpii_person_name_span(const CpiiText *text, int from, int end, CpiiMaskForm form,
+					  CpiiSink *sink)
 {
 	Name		name;
 	int			surname;
@@ -189,6 +190,12 @@ cpii_person_name_span(const CpiiText *text, int from, int end, CpiiSink *sink)
 		cpii_sink_string(sink, "*");
 	else if (parse_name(&name, &surname, &stars, &title))
 	{
+		/* on a label something of every name is hidden, if only the title */
+		if (!stars && form == CPII_FORM_LABEL)
+		{
+			stars = true;
+			title = 0;
+		}
 		cpii_sink_text(sink, &name.text, 0, surname);
 		if (stars)
 			cpii_sink_string(sink, STARS);
@@ -200,7 +207,8 @@ cpii_person_name_span(const CpiiText *text, int from, int end, CpiiSink *sink)
 }
 
 bool
-cpii_person_name_is_masked(const CpiiText *text, int from, int end)
+cpii_person_name_is_masked(const CpiiText *text, int from, int end,
+						   CpiiMaskForm form)
 {
 	Name		name;
 	int			surname;
@@ -214,7 +222,8 @@ cpii_person_name_is_masked(const CpiiText *text, int from, int end)
 	read_name(&name, text, from, end);
 	if (name.stars > 0)
 		return is_masked_shape(&name);
-	return parse_name(&name, &surname, &stars, &title) && !stars;
+	return form != CPII_FORM_LABEL &&
+		parse_name(&name, &surname, &stars, &title) && !stars;
 }
 
 size_t
@@ -223,12 +232,11 @@ cpii_mask_person_name(CpiiMaskForm form, const char *in, size_t inlen, char *out
 	CpiiText	text;
 	CpiiSink	sink;
 
-	(void) form;
 	if (inlen == 0)
 		return 0;
 	if (!cpii_text_load(&text, in, inlen) || text.n == 0)
 		return cpii_mask_hide(out);
 	cpii_sink_init(&sink, out, inlen);
-	(void) cpii_person_name_span(&text, 0, text.n, &sink);
+	(void) cpii_person_name_span(&text, 0, text.n, form, &sink);
 	return cpii_sink_finish(&sink);
 }

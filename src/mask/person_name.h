@@ -8,6 +8,7 @@
 #ifndef CPII_PERSON_NAME_H
 #define CPII_PERSON_NAME_H
 
+#include "mask/mask.h"
 #include "mask/text.h"
 
 /*
@@ -15,9 +16,10 @@
  * nothing is written.
  */
 extern bool cpii_person_name_span(const CpiiText *text, int from, int end,
-								  CpiiSink *sink);
+								  CpiiMaskForm form, CpiiSink *sink);
 
 /* is [from, end) the mask of a name, so that masking it again changes nothing? */
-extern bool cpii_person_name_is_masked(const CpiiText *text, int from, int end);
+extern bool cpii_person_name_is_masked(const CpiiText *text, int from, int end,
+									   CpiiMaskForm form);
 
 #endif							/* CPII_PERSON_NAME_H */

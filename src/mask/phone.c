@@ -25,6 +25,7 @@ typedef struct Field
 {
 	CpiiText	text;
 	CpiiSink	sink;
+	CpiiMaskForm form;
 	uint32_t	separator;		/* to be written before the next token */
 	bool		last_hidden;	/* the token before was the hidden text */
 	int			numbers;		/* masked numbers written */
@@ -140,7 +141,8 @@ write_text(Field *field, int from, int end)
 	if (!field->hide_text)
 	{
 		begin_token(field);
-		if (cpii_person_name_span(&field->text, from, end, &field->sink))
+		if (cpii_person_name_span(&field->text, from, end, field->form,
+								  &field->sink))
 			return;
 		field->sink.len = len;
 		field->separator = separator;
@@ -353,7 +355,7 @@ copy_masked(Field *field)
 			{
 				if (cpii_phone_number_is_masked(text, from, i))
 					field->numbers++;
-				else if (!cpii_person_name_is_masked(text, from, i))
+				else if (!cpii_person_name_is_masked(text, from, i, field->form))
 					return false;
 				begin_token(field);
 				cpii_sink_text(&field->sink, text, from, i);
@@ -384,7 +386,6 @@ cpii_mask_phone(CpiiMaskForm form, const char *in, size_t inlen, char *out)
 {
 	Field		field;
 
-	(void) form;
 	if (inlen == 0)
 		return 0;
 	/* the usual case: a mobile number and nothing else */
@@ -397,6 +398,7 @@ cpii_mask_phone(CpiiMaskForm form, const char *in, size_t inlen, char *out)
 	if (!cpii_text_load(&field.text, in, inlen))
 		return cpii_mask_hide(out);
 	cpii_sink_init(&field.sink, out, inlen);
+	field.form = form;
 	field.hide_text = false;
 
 	if (cpii_text_has(&field.text, 0, field.text.n, '*'))

@@ -46,6 +46,32 @@ count_digits(const char *s, size_t len, bool *valid)
 	return count;
 }
 
+/* masks of a company's own classes */
+static void
+check_profile(uint8_t choice, const char *in, size_t inlen)
+{
+	static const char *const names[] = {
+		"hidden", "first(1)", "last(8)", "first_last(2,1)", "phone", "address"
+	};
+	CpiiMaskProfile profile;
+	size_t		outlen;
+	size_t		againlen;
+	char	   *out = malloc(cpii_mask_bound(inlen));
+	char	   *again;
+	bool		valid;
+
+	CHECK(cpii_mask_profile_parse(names[choice % 6], &profile));
+	outlen = cpii_mask_profile(&profile, CPII_FORM_MASKED, in, inlen, out);
+	CHECK(outlen <= cpii_mask_bound(inlen));
+	(void) count_digits(out, outlen, &valid);
+	CHECK(valid);
+	again = malloc(cpii_mask_bound(outlen));
+	againlen = cpii_mask_profile(&profile, CPII_FORM_MASKED, out, outlen, again);
+	CHECK(againlen == outlen && memcmp(again, out, outlen) == 0);
+	free(again);
+	free(out);
+}
+
 extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
@@ -94,6 +120,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	againlen = cpii_mask(class_id, form, out, outlen, again);
 	CHECK(againlen == outlen && memcmp(again, out, outlen) == 0);
 	(void) cpii_looks_masked(class_id, in, inlen);
+	if (class_id > CPII_CLASS_LAST)
+		check_profile(data[1], in, inlen);
 
 	free(again);
 	free(out);

@@ -39,6 +39,9 @@ static const Case person_name[] = {
 	/* titles */
 	{M, "王先生", "王先生"}, {M, "李女士", "李女士"}, {M, "张小姐", "张小姐"},
 	{M, "陈老师", "陈老师"}, {M, "刘总", "刘总"}, {M, "欧阳先生", "欧阳先生"},
+	/* a label hides a character of every name, if only of the title */
+	{L, "王先生", "王**"}, {L, "欧阳女士", "欧阳**"}, {L, "王小明先生", "王**先生"},
+	{L, "张", "*"},
 	{M, "王小明先生", "王**先生"}, {M, "王明先生", "王**先生"},
 	{M, "歐陽鋒先生", "歐陽**先生"}, {M, "陳老師", "陳老師"},
 	{M, "張小明經理", "張**經理"}, {M, "李 女士", "李女士"},
@@ -429,12 +432,57 @@ static const LooksCase looks[] = {
 	{CPII_CLASS_NOTE, "放门口 ***", false}, {CPII_CLASS_NOTE, "****", false},
 	{CPII_CLASS_NOTE, "", false}, {1000, "***", true}, {1000, "a*b", false},
 	{0, "***", true}, {CPII_CLASS_PHONE, "\xEF\xBC", false},
+	{CPII_CLASS_PERSON_NAME, "~0123456789abcdef", true}, {1000, "~zzzzzzzzzzzzzzzz", true},
+	{CPII_CLASS_NOTE, "~0123456789abcdeu", false}, {CPII_CLASS_NOTE, "~0123456789abcde", false},
 };
+
+typedef struct ProfileCase
+{
+	const char *profile;		/* NULL out: it is none */
+	const char *in;
+	const char *out;
+} ProfileCase;
+
+static const ProfileCase profiles[] = {
+	{"hidden", "粤B12345", "***"}, {"hidden", "", ""},
+	{"first_last(2,1)", "粤B12345", "粤B****5"}, {"first_last(2,1)", "粤B****5", "粤B****5"},
+	{"first_last(2,1)", "粤B 1·2345", "粤B****5"}, {"first_last(2,1)", "粤B123", "***"},
+	{"first_last(2,1)", "粤B12", "***"}, {"first_last(2,1)", "粤*12345", "***"},
+	{"first_last(2,1)", "粤B***5", "***"}, {"first_last(2,1)", "\xff", "***"},
+	{"first(1)", "ab", "a****"}, {"first(1)", "a", "***"}, {"first(8)", "123456789012345", "***"},
+	{"last(4)", "AB-123456", "****3456"}, {"last(4)", "１２３４５６７８", "****5678"},
+	{"last(1)", "𠮷𠮷", "****𠮷"}, {"phone", "13812345678", "1******5678"},
+	{"person_name", "张三", "张**"},
+	{"", "", NULL}, {"note", "", NULL}, {"time", "", NULL}, {"first(0)", "", NULL},
+	{"first(9)", "", NULL}, {"first(10)", "", NULL}, {"first", "", NULL},
+	{"first_last(1)", "", NULL}, {"last(1) ", "", NULL}, {"Hidden", "", NULL},
+};
+
+static void
+run_profiles(void)
+{
+	for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++)
+	{
+		const ProfileCase *c = &profiles[i];
+		CpiiMaskProfile profile;
+		bool		known = cpii_mask_profile_parse(c->profile, &profile);
+		size_t		inlen = strlen(c->in);
+		char	   *out = malloc(cpii_mask_bound(inlen));
+		size_t		outlen = cpii_mask_profile(&profile, M, c->in, inlen, out);
+
+		tap_ok(c->out == NULL ? !known && (inlen > 0 || outlen == 0) :
+			   known && outlen == strlen(c->out) && memcmp(out, c->out, outlen) == 0,
+			   "profile case %d: %s", (int) i, c->profile);
+		free(out);
+	}
+}
 
 void
 run_mask_cases(void)
 {
 	size_t		i;
+
+	run_profiles();
 
 #define RUN(class_id, table) \
 	run_table(class_id, #table, table, sizeof(table) / sizeof(table[0]))
