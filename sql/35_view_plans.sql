@@ -37,6 +37,13 @@ EXPLAIN (COSTS OFF) SELECT count(*) FROM waybill WHERE day = '2026-02-03';
 SELECT t.note, w.phone FROM task t JOIN waybill w ON w.id = t.waybill_id WHERE t.waybill_id = 11;
 SELECT t.waybill_id, w.phone, w IS NULL AS missing FROM task t LEFT JOIN waybill w ON w.id = t.waybill_id AND w.id = 11 WHERE t.waybill_id IN (11, 21) ORDER BY 1;
 
+-- a WITH query that is used twice, asked for or not
+EXPLAIN (COSTS OFF) WITH c AS (SELECT * FROM waybill WHERE day = '2026-01-08') SELECT (SELECT count(*) FROM c WHERE id = 7), (SELECT phone FROM c WHERE phone = '13800000007');
+WITH c AS (SELECT * FROM waybill WHERE day = '2026-01-08') SELECT (SELECT count(*) FROM c WHERE id = 7), (SELECT phone FROM c WHERE phone = '13800000007');
+WITH c AS NOT MATERIALIZED (SELECT id, phone FROM waybill ORDER BY id LIMIT 9) SELECT a.phone FROM c a JOIN c b ON b.id = a.id + 1 WHERE a.phone = '13800000007';
+WITH c AS MATERIALIZED (SELECT id, phone FROM waybill WHERE id < 9) SELECT a.phone FROM c a JOIN c b ON b.id = a.id + 1 WHERE a.phone = '13800000007';
+WITH c AS (SELECT id, phone FROM waybill WHERE id < 9), d AS (SELECT a.id, b.phone FROM c a JOIN c b ON b.id = a.id + 1) SELECT x.phone FROM d x JOIN d y ON y.id = x.id WHERE x.phone = '13800000008';
+
 -- some rows: the rule is a join, and conditions that tell nothing go along with it
 \c - regress_courier_pii_bound
 SET search_path = regress_planview, regress_plan;

@@ -522,6 +522,33 @@ changes_or_locks_walker(Node *node, void *arg)
 }
 
 /*
+ * May a WITH query be put into several places?  When it was asked for, and when
+ * it does nothing but read a masked view: materialized, it would have all its
+ * rows shown, and equality would compare what is shown.
+ */
+static bool
+reads_view_plainly(CommonTableExpr *cte)
+{
+	Query	   *query = castNode(Query, cte->ctequery);
+	ListCell   *lc;
+
+	if (cte->ctematerialized == CTEMaterializeNever)
+		return true;
+	if (cte->cterefcount < 1 || !subquery_can_be_lifted(query) ||
+		query->limitCount != NULL || query->limitOffset != NULL)
+		return false;
+	foreach(lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->rtekind == RTE_SUBQUERY && rte->subquery != NULL &&
+			rte->subquery->queryId == CPII_VIEW_QUERY_ID)
+			return true;
+	}
+	return false;
+}
+
+/*
  * The planner folds a WITH query that is used once into the query around it.
  * We do it before, under its rules, so that a search reaches the view inside.
  */
@@ -541,7 +568,7 @@ inline_ctes_walker(Node *node, void *arg)
 			InlineContext context;
 
 			if (query->commandType != CMD_SELECT || cte->cterecursive ||
-				cte->cterefcount != 1 ||
+				(cte->cterefcount != 1 && !reads_view_plainly(cte)) ||
 				cte->ctematerialized == CTEMaterializeAlways ||
 				changes_or_locks_walker(cte->ctequery, NULL) ||
 				contain_volatile_functions(cte->ctequery))
