@@ -57,8 +57,10 @@ OBJS = \
 	src/mask/utf8.o \
 	src/mask/waybill_no.o \
 	src/audit/chain.o \
+	src/audit/checkpoint.o \
 	src/audit/inflight.o \
 	src/audit/ingest.o \
+	src/audit/ratchet.o \
 	src/audit/record.o \
 	src/audit/redact.o \
 	src/audit/segment.o \
@@ -66,8 +68,11 @@ OBJS = \
 	src/audit/spool_flush.o \
 	src/audit/spool_room.o \
 	src/audit/statement.o \
+	src/audit/retention.o \
+	src/audit/syslog.o \
 	src/audit/undone.o \
 	src/audit/verify.o \
+	src/audit/verify_outside.o \
 	src/audit/worker.o \
 	src/policy/catalog.o \
 	src/policy/column_job.o \
@@ -147,6 +152,7 @@ SCHEMA_PARTS = \
 	schema/46_gate.sql \
 	schema/47_trust.sql \
 	schema/50_audit.sql \
+	schema/51_audit_proof.sql \
 	schema/60_guard.sql \
 	schema/62_tickets.sql \
 	schema/63_destroy.sql \

@@ -123,11 +123,17 @@ typedef struct CpiiChain CpiiChain;
 /*
  * Get the key and make contexts for a batch; freed with the current memory
  * context at the latest.
+ *
+ * To write (the worker only): with the key in use, of generation "floor" or
+ * later; move_on makes the next one first and erases this one.
  */
-extern CpiiChain *cpii_chain_open(void);
+extern CpiiChain *cpii_chain_open_writing(int floor, bool move_on);
+
+/* to verify: with the key of any generation, computed from the first one */
+extern CpiiChain *cpii_chain_open_verifying(void);
 extern void cpii_chain_close(CpiiChain *chain);
 
-/* 1 = the audit key, 0 = no key is available (records are hashed without) */
+/* generation of the key; 0 = no key is available (records are hashed without) */
 extern int	cpii_chain_generation(const CpiiChain *chain);
 
 extern void cpii_chain_hash(CpiiChain *chain, int generation,

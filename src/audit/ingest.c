@@ -48,6 +48,9 @@
 static uint64 cursor_segment = 0;
 static int	careful_batches = 0;
 
+/* records hashed with the key in use */
+static int	with_this_key = 0;
+
 CPII_EXPORT Datum cpii_audit_make_partitions(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(cpii_audit_make_partitions);
 
@@ -146,6 +149,63 @@ unreadable_row(CpiiRow *row, const char *node)
 	row->field[CPII_F_CLASSES].null = false;
 }
 
+/* the batch's records lie in between */
+static TimestampTz first_at;
+static TimestampTz last_at;
+
+static void make_partition(int month_number);
+
+static int
+month_of(TimestampTz at)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
+		elog(ERROR, "time is out of range");
+	return tm.tm_year * 12 + tm.tm_mon - 1;
+}
+
+/*
+ * Records may come late (a standby's, or after a long rest of the worker): make
+ * their months' partitions.  What no partition can be made for goes into the
+ * default one.
+ */
+static void
+cover_months(void)
+{
+	int			newest = month_of(GetCurrentTimestamp()) + 1;
+	int			from = Max(month_of(first_at), newest - 1200);
+	int			to = Min(month_of(last_at), newest);
+
+	for (int month = from; month <= to && month < from + 36; month++)
+		make_partition(month);
+}
+
+/* when a key has been used for so many records or so long, the next one is due */
+#define RATCHET_RECORDS 20000
+#define RATCHET_MS 600000
+
+/*
+ * Keys never go back, for no server's records: whoever has today's key could
+ * chain yesterday's records anew with it, but not with the key of yesterday.
+ */
+static CpiiChain *
+open_chain(const CpiiProgress *progress)
+{
+	static TimestampTz moved_at = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	bool		move_on = moved_at == 0 || with_this_key >= RATCHET_RECORDS ||
+		TimestampDifferenceExceeds(moved_at, now, RATCHET_MS);
+
+	if (move_on)
+	{
+		moved_at = now;
+		with_this_key = 0;
+	}
+	return cpii_chain_open_writing(progress->key_generation, move_on);
+}
+
 /*
  * Turn records of a segment into tuples of the audit table.  Returns their
  * number and moves *progress.
@@ -156,7 +216,7 @@ collect(const CpiiSegment *segment, int limit, CpiiProgress *progress,
 {
 	MemoryContext per_record;
 	MemoryContext old;
-	CpiiChain  *chain = cpii_chain_open();
+	CpiiChain  *chain = open_chain(progress);
 	char	   *canonical = palloc(CPII_MAX_CANONICAL);
 	CpiiSpoolRecord record;
 	int			n = 0;
@@ -199,6 +259,10 @@ collect(const CpiiSegment *segment, int limit, CpiiProgress *progress,
 						progress->head_hash, (int64) record.seq,
 						canonical, length, hash);
 
+		first_at = n == 0 ? DatumGetTimestampTz(values[CPII_F_AT]) :
+			Min(first_at, DatumGetTimestampTz(values[CPII_F_AT]));
+		last_at = n == 0 ? DatumGetTimestampTz(values[CPII_F_AT]) :
+			Max(last_at, DatumGetTimestampTz(values[CPII_F_AT]));
 		values[CPII_COL_PREV_HASH] = hash_datum(progress->head_hash);
 		values[CPII_COL_HASH] = hash_datum(hash);
 		values[CPII_COL_KEY_GENERATION] = Int32GetDatum(cpii_chain_generation(chain));
@@ -216,6 +280,7 @@ collect(const CpiiSegment *segment, int limit, CpiiProgress *progress,
 	}
 	MemoryContextDelete(per_record);
 	cpii_chain_close(chain);
+	with_this_key += n;
 	return n;
 }
 
@@ -297,6 +362,7 @@ cpii_ingest_batch(CpiiIngestResult *result)
 	CpiiSegment segment;
 	CpiiProgress progress;
 	Relation	rel;
+	Oid			relid;
 	TupleDesc	tupdesc;
 	Tuplestorestate *store;
 	int			limit = BATCH_RECORDS;
@@ -311,8 +377,10 @@ cpii_ingest_batch(CpiiIngestResult *result)
 	}
 
 	rel = table_open(cpii_relation_oid("audit_record", false), RowExclusiveLock);
-	tupdesc = RelationGetDescr(rel);
+	tupdesc = CreateTupleDescCopy(RelationGetDescr(rel));
 	cpii_row_check_columns(tupdesc);
+	relid = RelationGetRelid(rel);
+	table_close(rel, NoLock);
 	SPI_connect();
 
 	if (cursor_segment == 0)
@@ -328,7 +396,8 @@ cpii_ingest_batch(CpiiIngestResult *result)
 	{
 		store = tuplestore_begin_heap(false, false, work_mem);
 		n = collect(&segment, limit, &progress, tupdesc, store);
-		insert_batch(RelationGetRelid(rel), store, n);
+		cover_months();
+		insert_batch(relid, store, n);
 		store_progress(segment.node, &progress);
 		tuplestore_end(store);
 		result->more = true;
@@ -339,7 +408,6 @@ cpii_ingest_batch(CpiiIngestResult *result)
 	result->done_before = cursor_segment;
 
 	SPI_finish();
-	table_close(rel, NoLock);
 }
 
 /* ---- partitions ---- */
@@ -364,6 +432,13 @@ make_partition(int month_number)
 	if (OidIsValid(cpii_relation_oid(name, true)))
 		return;
 	snprintf(sql, sizeof(sql),
+			 "SELECT 1 FROM courier_pii.audit_record_default"
+			 " WHERE at OPERATOR(pg_catalog.>=) '%04d-%02d-01 00:00:00+00' AND at OPERATOR(pg_catalog.<) '%04d-%02d-01 00:00:00+00'",
+			 year, month, next_year, next_month);
+	cpii_internal_execute(sql, 0, NULL, NULL, NULL, true, 1);
+	if (SPI_processed > 0)
+		return;
+	snprintf(sql, sizeof(sql),
 			 "CREATE TABLE courier_pii.%s PARTITION OF courier_pii.audit_record"
 			 " FOR VALUES FROM ('%04d-%02d-01 00:00:00+00') TO ('%04d-%02d-01 00:00:00+00')",
 			 name, year, month, next_year, next_month);
@@ -386,13 +461,8 @@ make_partition(int month_number)
 void
 cpii_ingest_make_partitions(void)
 {
-	struct pg_tm tm;
-	fsec_t		fsec;
-	int			month_number;
+	int			month_number = month_of(GetCurrentTimestamp());
 
-	if (timestamp2tm(GetCurrentTimestamp(), NULL, &tm, &fsec, NULL, NULL) != 0)
-		elog(ERROR, "current time is out of range");
-	month_number = tm.tm_year * 12 + tm.tm_mon - 1;
 	SPI_connect();
 	make_partition(month_number);
 	make_partition(month_number + 1);

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "audit/chain.h"
+#include "audit/checkpoint.h"
 #include "audit/inflight.h"
 #include "audit/record.h"
 #include "audit/spool.h"
@@ -366,5 +367,6 @@ cpii_audit_init(void)
 {
 	cpii_spool_init();
 	cpii_undone_init();
+	cpii_checkpoint_init();
 	cpii_worker_init();
 }

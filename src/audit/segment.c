@@ -222,6 +222,9 @@ record_at(const CpiiSegment *segment, uint64 offset, uint64 after_seq,
 		return false;
 	if (cpii_segment_get32(p + 4) != cpii_segment_checksum(p + 8, 8 + length))
 		return false;
+	if (!all_zero(p + CPII_SPOOL_RECORD_HEADER + length,
+				  cpii_segment_record_size(length) - CPII_SPOOL_RECORD_HEADER - length))
+		return false;
 	record->offset = offset;
 	record->end = offset + cpii_segment_record_size(length);
 	record->body = p + CPII_SPOOL_RECORD_HEADER;

@@ -24,6 +24,7 @@
 #include "audit/ingest.h"
 #include "audit/record.h"
 #include "audit/spool.h"
+#include "audit/verify.h"
 #include "base/compat.h"
 #include "base/errcodes.h"
 #include "base/internal.h"
@@ -36,30 +37,8 @@
 CPII_EXPORT Datum cpii_audit_verify(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(cpii_audit_verify);
 
-typedef struct Verifier
-{
-	ReturnSetInfo *result;
-	int64		problems;
-	int64		records;
-	CpiiChain  *chain;
-	char	   *canonical;
-
-	/* of the node whose records are read */
-	char	   *node;			/* NULL before the first one */
-	CpiiProgress progress;
-	bool		any;			/* a record was read */
-	int64		seq;			/* of the last record */
-	int64		segment;
-	int			generation;
-	unsigned char hash[CPII_HASH_LEN];
-} Verifier;
-
-static void report(Verifier *v, const char *node, int64 segment, int64 seq,
-				   const char *fmt,...) pg_attribute_printf(5, 6);
-
-/* segment and seq < 0 = not known */
-static void
-report(Verifier *v, const char *node, int64 segment, int64 seq,
+void
+cpii_verify_report(CpiiVerifier *v, const char *node, int64 segment, int64 seq,
 	   const char *fmt,...)
 {
 	Datum		values[4];
@@ -85,46 +64,81 @@ report(Verifier *v, const char *node, int64 segment, int64 seq,
 }
 
 static void
-report_missing(Verifier *v, int64 segment, int64 from, int64 to)
+report_missing(CpiiVerifier *v, int64 segment, int64 from, int64 to)
 {
-	report(v, v->node, segment, from,
+	cpii_verify_report(v, v->node, segment, from,
 		   "missing: records %lld to %lld are not there",
 		   (long long) from, (long long) to);
 }
 
 /* ---- the table ---- */
 
+/*
+ * Runs that were dropped with their month stand for their records: move what
+ * is expected behind them.
+ */
 static void
-end_node(Verifier *v)
+skip_runs(CpiiVerifier *v, int64 *expected, const unsigned char **before)
+{
+	for (int i = 0; i < v->nruns; i++)
+	{
+		CpiiRun    *run = &v->runs[i];
+
+		if (run->first_seq == *expected &&
+			memcmp(run->prev_hash, *before, CPII_HASH_LEN) == 0)
+		{
+			*expected = run->last_seq + 1;
+			*before = run->last_hash;
+		}
+	}
+}
+
+static void
+end_node(CpiiVerifier *v)
 {
 	CpiiProgress *p = &v->progress;
 
 	if (v->node == NULL || !p->found)
 		return;
+	if (v->any && v->nruns > 0 && v->seq < (int64) p->seq)
+	{
+		int64		expected = v->seq + 1;
+		const unsigned char *before = v->hash;
+
+		skip_runs(v, &expected, &before);
+		if (expected == (int64) p->seq + 1 &&
+			memcmp(before, p->head_hash, CPII_HASH_LEN) == 0)
+			return;
+	}
 	if (v->any && v->seq < (int64) p->seq)
 		report_missing(v, (int64) p->segment, v->seq + 1, (int64) p->seq);
 	else if (v->any && v->seq > (int64) p->seq)
-		report(v, v->node, v->segment, v->seq,
+		cpii_verify_report(v, v->node, v->segment, v->seq,
 			   "unexpected: the last ingested record has sequence number %llu",
 			   (unsigned long long) p->seq);
 	else if (v->any && memcmp(v->hash, p->head_hash, CPII_HASH_LEN) != 0)
-		report(v, v->node, v->segment, v->seq,
+		cpii_verify_report(v, v->node, v->segment, v->seq,
 			   "changed: this is not the record that was ingested last");
+	else if (v->any && v->generation != p->key_generation)
+		cpii_verify_report(v, v->node, v->segment, v->seq,
+			   "changed: the last record was chained with another key");
 	if (v->any && cpii_chain_generation(v->chain) > 0 && v->generation == 0)
-		report(v, v->node, v->segment, v->seq,
+		cpii_verify_report(v, v->node, v->segment, v->seq,
 			   "unprotected: chained without the audit key, although there is one");
 }
 
 static void
-begin_node(Verifier *v, char *node)
+begin_node(CpiiVerifier *v, char *node)
 {
 	end_node(v);
 	v->node = node;
 	v->any = false;
 	v->generation = 0;
+	v->segment = 0;
 	cpii_ingest_progress(node, &v->progress);
+	cpii_verify_load_runs(v);
 	if (!v->progress.found)
-		report(v, node, -1, -1,
+		cpii_verify_report(v, node, -1, -1,
 			   "missing: there are records of this server, but no progress row");
 }
 
@@ -140,7 +154,7 @@ get_hash(Datum value, bool isnull, unsigned char *hash)
 }
 
 static void
-check_link(Verifier *v, int64 segment, int64 seq,
+check_link(CpiiVerifier *v, int64 segment, int64 seq,
 		   const unsigned char *prev_hash, bool intact)
 {
 	static const unsigned char zeros[CPII_HASH_LEN] = {0};
@@ -149,22 +163,24 @@ check_link(Verifier *v, int64 segment, int64 seq,
 
 	if (!v->any && !v->progress.found)
 		return;
+	if (seq > expected && v->nruns > 0)
+		skip_runs(v, &expected, &before);
 	if (seq > expected)
 		report_missing(v, segment, expected, seq - 1);
 	else if (v->any && seq == v->seq)
-		report(v, v->node, segment, seq,
+		cpii_verify_report(v, v->node, segment, seq,
 			   "duplicate: there is another record with this sequence number");
 	else if (seq < expected)
-		report(v, v->node, segment, seq,
+		cpii_verify_report(v, v->node, segment, seq,
 			   "unexpected: the first record should have sequence number %lld",
 			   (long long) expected);
 	else if (intact && memcmp(prev_hash, before, CPII_HASH_LEN) != 0)
-		report(v, v->node, segment, seq,
+		cpii_verify_report(v, v->node, segment, seq,
 			   "reordered: the record does not follow the one before it");
 }
 
 static void
-check_record(Verifier *v, HeapTuple tuple, TupleDesc desc)
+check_record(CpiiVerifier *v, HeapTuple tuple, TupleDesc desc)
 {
 	Datum		values[CPII_N_COLUMNS];
 	bool		nulls[CPII_N_COLUMNS];
@@ -186,12 +202,8 @@ check_record(Verifier *v, HeapTuple tuple, TupleDesc desc)
 
 	intact = get_hash(values[CPII_COL_PREV_HASH], nulls[CPII_COL_PREV_HASH], prev_hash) &&
 		get_hash(values[CPII_COL_HASH], nulls[CPII_COL_HASH], hash) &&
-		(generation == 0 || generation == 1);
-	if (intact && generation > cpii_chain_generation(v->chain))
-		ereport(ERROR,
-				(errcode(CPII_ERRCODE_KEY_UNAVAILABLE),
-				 errmsg("audit records cannot be verified without the audit key"),
-				 errhint("Make the master key available to this server.")));
+		generation >= 0 &&
+		(!v->progress.found || generation <= v->progress.key_generation);
 	if (intact)
 	{
 		length = cpii_row_encode(&row, v->canonical, CPII_MAX_CANONICAL);
@@ -204,25 +216,31 @@ check_record(Verifier *v, HeapTuple tuple, TupleDesc desc)
 		intact = memcmp(computed, hash, CPII_HASH_LEN) == 0;
 	}
 	if (!intact)
-		report(v, v->node, segment, seq,
+		cpii_verify_report(v, v->node, segment, seq,
 			   "changed: the record does not match its hash");
 	check_link(v, segment, seq, prev_hash, intact);
+	if (segment < v->segment || segment < 1 ||
+		(v->progress.found && segment > (int64) v->progress.segment))
+		cpii_verify_report(v, v->node, segment, seq,
+			   "changed: the record does not lie in this segment");
 	if (intact && v->any && generation < v->generation)
-		report(v, v->node, segment, seq,
-			   "unprotected: chained without the audit key");
+		cpii_verify_report(v, v->node, segment, seq, generation == 0 ?
+			   "unprotected: chained without the audit key" :
+			   "reordered: chained with an older key than the record before it");
 
 	v->any = true;
 	v->seq = seq;
 	v->segment = segment;
 	/* a bad generation was reported; do not report its successors for it */
-	v->generation = generation == 1 ? 1 : 0;
+	if (intact)
+		v->generation = generation;
 	if (!get_hash(values[CPII_COL_HASH], nulls[CPII_COL_HASH], v->hash))
 		memset(v->hash, 0, CPII_HASH_LEN);
 	v->records++;
 }
 
 static void
-check_table(Verifier *v)
+check_table(CpiiVerifier *v)
 {
 	MemoryContext per_batch;
 	MemoryContext old;
@@ -288,7 +306,21 @@ check_table(Verifier *v)
 				break;
 		if (lc == NULL)
 		{
+			CpiiProgress progress;
+			int64		expected = DatumGetInt64(SPI_getbinval(tuple, desc, 3, &isnull));
+			static const unsigned char zeros[CPII_HASH_LEN] = {0};
+			const unsigned char *before = zeros;
+			SPITupleTable *save = SPI_tuptable;
+			uint64		save_processed = SPI_processed;
+
 			v->node = node;
+			cpii_verify_load_runs(v);
+			skip_runs(v, &expected, &before);
+			cpii_ingest_progress(node, &progress);
+			SPI_tuptable = save;
+			SPI_processed = save_processed;
+			if (expected == (int64) progress.seq + 1)
+				continue;
 			report_missing(v, DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull)),
 						   DatumGetInt64(SPI_getbinval(tuple, desc, 3, &isnull)),
 						   DatumGetInt64(SPI_getbinval(tuple, desc, 4, &isnull)));
@@ -377,7 +409,7 @@ read_tail(const CpiiSpoolState *state, TailProblem *problem)
 }
 
 static void
-check_tail(Verifier *v)
+check_tail(CpiiVerifier *v)
 {
 	TailProblem problem = {0};
 	CpiiProgress progress;
@@ -390,7 +422,7 @@ check_tail(Verifier *v)
 		cpii_spool_state(&state);
 		if (!state.ready)
 		{
-			report(v, cpii_spool_node(), -1, -1,
+			cpii_verify_report(v, cpii_spool_node(), -1, -1,
 				   "damaged: the spool directory is not usable");
 			return;
 		}
@@ -408,13 +440,13 @@ check_tail(Verifier *v)
 		/* the worker may have moved on and removed a segment meanwhile */
 		pg_usleep(50000L);
 	}
-	report(v, problem.node, problem.segment, problem.seq, "%s", problem.what);
+	cpii_verify_report(v, problem.node, problem.segment, problem.seq, "%s", problem.what);
 }
 
 Datum
 cpii_audit_verify(PG_FUNCTION_ARGS)
 {
-	Verifier	v = {0};
+	CpiiVerifier v = {0};
 	CpiiInternalState internal;
 	char		detail[128];
 
@@ -430,10 +462,12 @@ cpii_audit_verify(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	cpii_internal_begin(&internal);
-	v.chain = cpii_chain_open();
+	v.chain = cpii_chain_open_verifying();
 	v.canonical = palloc(CPII_MAX_CANONICAL);
 	check_table(&v);
 	check_tail(&v);
+	cpii_verify_spool_copy(&v);
+	cpii_verify_checkpoints(&v);
 	cpii_chain_close(v.chain);
 	cpii_internal_end(&internal);
 	SPI_finish();

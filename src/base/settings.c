@@ -16,9 +16,14 @@
 
 char	   *cpii_actor_key_file = NULL;
 int			cpii_audit_backlog_limit = 4096;
+char	   *cpii_audit_checkpoint_directory = NULL;
 char	   *cpii_audit_directory = NULL;
+char	   *cpii_audit_export_directory = NULL;
+int			cpii_audit_keep_months = 36;
 int			cpii_audit_on_failure = CPII_AUDIT_DENY;
+char	   *cpii_audit_ship_conninfo = NULL;
 int			cpii_audit_spool_keep = 600;
+char	   *cpii_audit_syslog = NULL;
 int			cpii_audit_sync = CPII_SYNC_BULK;
 char	   *cpii_database = NULL;
 int			cpii_default_limit_day = 20000;
@@ -126,16 +131,37 @@ cpii_settings_init(void)
 							"From half of it on, statements wait a little.  0: no limit.",
 							&cpii_audit_backlog_limit, 4096, 0, INT_MAX,
 							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.audit_checkpoint_directory",
+							   "Sets the directory that signed checkpoints of the audit chain are written to.",
+							   "It should belong to somebody else, or lie on another machine.  Empty: none.",
+							   &cpii_audit_checkpoint_directory, "",
+							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	DefineCustomStringVariable("courier_pii.audit_directory",
 							   "Sets the directory of the audit spool.",
 							   "A relative path is taken from the data directory; a directory outside it is recommended.",
 							   &cpii_audit_directory, "courier_pii_audit",
 							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.audit_export_directory",
+							   "Sets the directory that exported months of audit records are written to.",
+							   NULL, &cpii_audit_export_directory, "",
+							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.audit_keep_months",
+							"Sets how many months audit records are kept at least.",
+							NULL, &cpii_audit_keep_months, 36, 6, 1200,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomEnumVariable("courier_pii.audit_on_failure",
 							 "Sets what happens to access to personal data when an audit record cannot be stored.",
 							 NULL, &cpii_audit_on_failure, CPII_AUDIT_DENY, audit_failure_options,
 							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.audit_ship_conninfo",
+							   "Sets how a standby connects to the primary to hand over its audit records.",
+							   "Empty: they stay in its spool until it is promoted.",
+							   &cpii_audit_ship_conninfo, "",
+							   PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	DefineCustomIntVariable("courier_pii.audit_spool_keep",
 							"Sets how long spool segments are kept after their records are in the table.",
 							"A former primary finds there what its successor has not got.",
@@ -145,6 +171,11 @@ cpii_settings_init(void)
 							 "Sets which audit records are flushed to disk before the statement goes on.",
 							 NULL, &cpii_audit_sync, CPII_SYNC_BULK, audit_sync_options,
 							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.audit_syslog",
+							   "Sets where checkpoints and alerts are sent as syslog messages.",
+							   "\"local\", the path of a datagram socket, or host:port for UDP.  Empty: nowhere.",
+							   &cpii_audit_syslog, "",
+							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomStringVariable("courier_pii.database",
 							   "Sets the one database of this server that is protected.",
 							   NULL, &cpii_database, "postgres",

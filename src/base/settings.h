@@ -40,7 +40,10 @@ typedef enum CpiiEnforcement
 
 /* POSTMASTER */
 extern char *cpii_actor_key_file;
+extern char *cpii_audit_checkpoint_directory;
 extern char *cpii_audit_directory;
+extern char *cpii_audit_export_directory;
+extern char *cpii_audit_syslog;
 extern char *cpii_database;
 extern char *cpii_key_command;
 extern char *cpii_key_file;
@@ -51,6 +54,8 @@ extern char *cpii_node_name;
 
 /* SIGHUP */
 extern int	cpii_audit_backlog_limit;
+extern int	cpii_audit_keep_months;
+extern char *cpii_audit_ship_conninfo;
 extern int	cpii_audit_on_failure;
 extern int	cpii_audit_spool_keep;
 extern int	cpii_audit_sync;

@@ -38,6 +38,22 @@ cpii_ed25519_verify(const unsigned char public_key[CPII_ED25519_KEY_LEN],
 }
 
 bool
+cpii_ed25519_public(const unsigned char private_key[CPII_ED25519_KEY_LEN],
+					unsigned char public_key[CPII_ED25519_KEY_LEN])
+{
+	EVP_PKEY   *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL,
+												   private_key,
+												   CPII_ED25519_KEY_LEN);
+	size_t		len = CPII_ED25519_KEY_LEN;
+	bool		ok = key != NULL &&
+		EVP_PKEY_get_raw_public_key(key, public_key, &len) == 1 &&
+		len == CPII_ED25519_KEY_LEN;
+
+	EVP_PKEY_free(key);
+	return ok;
+}
+
+bool
 cpii_ed25519_sign(const unsigned char private_key[CPII_ED25519_KEY_LEN],
 				  const unsigned char *message, size_t len,
 				  unsigned char signature[CPII_ED25519_SIGNATURE_LEN])

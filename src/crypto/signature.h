@@ -20,6 +20,9 @@
 extern bool cpii_ed25519_verify(const unsigned char public_key[CPII_ED25519_KEY_LEN],
 								const unsigned char *message, size_t len,
 								const unsigned char signature[CPII_ED25519_SIGNATURE_LEN]);
+/* the public key that belongs to a private one */
+extern bool cpii_ed25519_public(const unsigned char private_key[CPII_ED25519_KEY_LEN],
+								unsigned char public_key[CPII_ED25519_KEY_LEN]);
 extern bool cpii_ed25519_sign(const unsigned char private_key[CPII_ED25519_KEY_LEN],
 							  const unsigned char *message, size_t len,
 							  unsigned char signature[CPII_ED25519_SIGNATURE_LEN]);
