@@ -4,6 +4,8 @@
 # here; nothing is picked up by wildcard.  The version is written only in the
 # control file.
 
+PG_CONFIG ?= pg_config
+
 EXTENSION = courier_pii
 MODULE_big = courier_pii
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" courier_pii.control)
@@ -64,6 +66,7 @@ OBJS = \
 	src/audit/record.o \
 	src/audit/redact.o \
 	src/audit/segment.o \
+	src/audit/ship.o \
 	src/audit/spool.o \
 	src/audit/spool_flush.o \
 	src/audit/spool_room.o \
@@ -153,6 +156,7 @@ SCHEMA_PARTS = \
 	schema/47_trust.sql \
 	schema/50_audit.sql \
 	schema/51_audit_proof.sql \
+	schema/52_audit_ship.sql \
 	schema/60_guard.sql \
 	schema/62_tickets.sql \
 	schema/63_destroy.sql \
@@ -161,9 +165,9 @@ SCHEMA_PARTS = \
 	schema/95_comments.sql
 
 DATA_built = courier_pii--$(EXTVERSION).sql
-PG_CPPFLAGS = -I$(CURDIR)/src -DCOURIER_PII_VERSION=\"$(EXTVERSION)\"
+PG_CPPFLAGS = -I$(shell $(PG_CONFIG) --includedir) -I$(CURDIR)/src -DCOURIER_PII_VERSION=\"$(EXTVERSION)\"
 PG_CFLAGS = -fvisibility=hidden $(CPII_CFLAGS)
-SHLIB_LINK = -lcrypto
+SHLIB_LINK = -lcrypto -lpq
 
 REGRESS = \
 	01_type \
@@ -196,7 +200,6 @@ REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii
 
 EXTRA_CLEAN = courier_pii--*.sql test/unit/build test/fuzz/build tmp_check output_iso
 
-PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 

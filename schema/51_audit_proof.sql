@@ -60,8 +60,6 @@ REVOKE ALL ON courier_pii.audit_checkpoint, courier_pii.audit_retired,
 REVOKE ALL ON FUNCTION courier_pii.audit_checkpoint(),
 	courier_pii.audit_public_key(), courier_pii.audit_export_month(date),
 	courier_pii.drop_audit_month(date, text) FROM PUBLIC;
-GRANT SELECT ON courier_pii.audit_checkpoint, courier_pii.audit_retired,
-	courier_pii.audit_switch TO pii_auditor;
 GRANT EXECUTE ON FUNCTION courier_pii.audit_checkpoint(),
 	courier_pii.audit_public_key(), courier_pii.audit_export_month(date)
 	TO pii_auditor;

@@ -158,6 +158,7 @@ BEGIN
 					WHEN 'regclass[]' THEN '''{}'''
 					WHEN 'regrole' THEN '''regress_courier_pii_nobody'''
 					WHEN 'timestamp with time zone' THEN '''2030-01-01'''
+					WHEN 'date' THEN '''2030-01-01'''
 					WHEN 'jsonb' THEN '''{}'''
 					WHEN 'text[]' THEN '''{}'''
 					WHEN 'name[]' THEN '''{}'''

@@ -35,7 +35,9 @@
 #include "utils/tuplestore.h"
 
 #include "audit/chain.h"
+#include "audit/checkpoint.h"
 #include "audit/ingest.h"
+#include "audit/record.h"
 #include "audit/spool.h"
 #include "base/compat.h"
 #include "base/internal.h"
@@ -355,6 +357,101 @@ find_work(const CpiiSpoolState *state, CpiiSegment *segment,
 	return false;
 }
 
+/*
+ * A piece of a standby's spool: as if it were a segment of ours.  False when
+ * there is none.
+ */
+static bool
+take_inbox(Oid relid, TupleDesc tupdesc, int limit)
+{
+	CpiiSegment piece = {0};
+	CpiiProgress progress;
+	HeapTuple	tup;
+	TupleDesc	desc;
+	bool		isnull;
+	bytea	   *data;
+	int64		last_seq;
+
+	cpii_internal_execute("SELECT node, segment, start_offset, last_seq, data FROM courier_pii.audit_inbox"
+						  " ORDER BY node, last_seq LIMIT 1", 0, NULL, NULL, NULL, true, 1);
+	if (SPI_processed == 0)
+		return false;
+	tup = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	strlcpy(piece.node, SPI_getvalue(tup, desc, 1), sizeof(piece.node));
+	piece.segment = DatumGetInt64(SPI_getbinval(tup, desc, 2, &isnull));
+	piece.start = DatumGetInt64(SPI_getbinval(tup, desc, 3, &isnull));
+	last_seq = DatumGetInt64(SPI_getbinval(tup, desc, 4, &isnull));
+	data = DatumGetByteaPP(SPI_getbinval(tup, desc, 5, &isnull));
+	piece.data = VARDATA_ANY(data);
+	piece.end = piece.start + VARSIZE_ANY_EXHDR(data);
+
+	cpii_ingest_progress(piece.node, &progress);
+	if (progress.segment != piece.segment || progress.offset < piece.start)
+	{
+		progress.segment = piece.segment;
+		progress.offset = piece.start;
+	}
+	if (progress.offset < piece.end)
+	{
+		Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
+		int			n = collect(&piece, limit, &progress, tupdesc, store);
+
+		if (n > 0)
+		{
+			cover_months();
+			insert_batch(relid, store, n);
+			store_progress(piece.node, &progress);
+		}
+		tuplestore_end(store);
+		if (n == limit)
+			return true;
+	}
+	{
+		Oid			types[2] = {TEXTOID, INT8OID};
+		Datum		values[2] = {CStringGetTextDatum(piece.node), Int64GetDatum(last_seq)};
+
+		cpii_internal_execute("DELETE FROM courier_pii.audit_inbox"
+							  " WHERE node OPERATOR(pg_catalog.=) $1 AND last_seq OPERATOR(pg_catalog.=) $2",
+							  2, types, values, NULL, false, 0);
+	}
+	return true;
+}
+
+/*
+ * This database goes on on another timeline than the one whose records it
+ * holds: note where every node's records stood.  Those behind are ingested
+ * again, and their hashes are others than former checkpoints say.
+ */
+void
+cpii_ingest_note_timeline(void)
+{
+	int			timeline = cpii_timeline();
+	Oid			types[1] = {INT4OID};
+	Datum		values[1] = {Int32GetDatum(timeline)};
+	bool		isnull;
+	char	   *heads;
+
+	if (timeline <= 1)
+		return;
+	SPI_connect();
+	cpii_internal_execute("SELECT 1 FROM courier_pii.audit_switch WHERE timeline OPERATOR(pg_catalog.>=) $1"
+						  " UNION ALL SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM courier_pii.audit_progress)",
+						  1, types, values, NULL, true, 1);
+	if (SPI_processed == 0)
+	{
+		cpii_internal_execute("INSERT INTO courier_pii.audit_switch (node, timeline, seq)"
+							  " SELECT node, $1, seq FROM courier_pii.audit_progress",
+							  1, types, values, NULL, false, 0);
+		cpii_internal_execute("SELECT pg_catalog.jsonb_build_object('timeline', $1, 'heads', pg_catalog.jsonb_object_agg(node, seq))::pg_catalog.text"
+							  " FROM courier_pii.audit_progress",
+							  1, types, values, NULL, true, 1);
+		heads = TextDatumGetCString(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		cpii_audit_note(CPII_ACT_SYSTEM, "PROMOTE", "ok", heads);
+	}
+	SPI_finish();
+}
+
 void
 cpii_ingest_batch(CpiiIngestResult *result)
 {
@@ -403,8 +500,12 @@ cpii_ingest_batch(CpiiIngestResult *result)
 		result->more = true;
 		result->last_seq = progress.seq;
 	}
-	else if (state.ready && caught_up)
-		result->last_seq = state.next_seq - 1;
+	else
+	{
+		if (state.ready && caught_up)
+			result->last_seq = state.next_seq - 1;
+		result->more = take_inbox(relid, tupdesc, limit);
+	}
 	result->done_before = cursor_segment;
 
 	SPI_finish();

@@ -36,6 +36,9 @@ typedef struct CpiiIngestResult
 
 extern void cpii_ingest_batch(CpiiIngestResult *result);
 
+/* first thing after a promotion: note where the records of all nodes stand */
+extern void cpii_ingest_note_timeline(void);
+
 /* the extension was created (again): look at all segments */
 extern void cpii_ingest_restart(void);
 

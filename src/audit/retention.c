@@ -223,7 +223,7 @@ file_name(const Month *m)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("audit records cannot be exported"),
-				 errdetail("courier_pii.audit_export_directory is not set.")));
+				 errdetail("Setting courier_pii.audit_export_directory is empty.")));
 	return psprintf("%s/audit-%s.csv", cpii_audit_export_directory, m->name);
 }
 

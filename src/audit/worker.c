@@ -26,9 +26,11 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -49,6 +51,7 @@
 #include "audit/inflight.h"
 #include "audit/ingest.h"
 #include "audit/record.h"
+#include "audit/ship.h"
 #include "audit/spool.h"
 #include "audit/worker.h"
 #include "base/compat.h"
@@ -389,6 +392,71 @@ note_start(MemoryContext context)
 	PG_END_TRY();
 }
 
+/* one round on a standby: flush, hand over, remove what the primary has */
+static void
+serve_standby(MemoryContext context)
+{
+	static TimestampTz logged_at = 0;
+	CpiiProgress progress = {0};
+
+	if (cpii_audit_sync != CPII_SYNC_OFF)
+	{
+		(void) cpii_spool_sync();
+		cpii_inflight_sync();
+	}
+	cpii_spool_prepare_spare();
+	PG_TRY();
+	{
+		begin_transaction("handing over audit records");
+		if (have_extension())
+		{
+			SPI_connect();
+			cpii_ingest_progress(cpii_spool_node(), &progress);
+			SPI_finish();
+		}
+		end_transaction();
+	}
+	PG_CATCH();
+	{
+		(void) recover_from_error(context, "handing over audit records", &logged_at);
+		return;
+	}
+	PG_END_TRY();
+	cpii_ship(&progress);
+	if (progress.found)
+	{
+		cpii_spool_set_ingested(progress.seq, false);
+		cpii_spool_remove_before(progress.segment);
+	}
+}
+
+/* retried until it works: nothing may be ingested before */
+static void
+note_timeline(MemoryContext context)
+{
+	static TimestampTz logged_at = 0;
+	volatile bool done = false;
+
+	while (!done)
+	{
+		PG_TRY();
+		{
+			begin_transaction("noting the timeline");
+			if (have_extension())
+				cpii_ingest_note_timeline();
+			end_transaction();
+			done = true;
+		}
+		PG_CATCH();
+		{
+			(void) recover_from_error(context, "noting the timeline", &logged_at);
+		}
+		PG_END_TRY();
+		if (!done)
+			nap(CYCLE_MS);
+	}
+}
+
 void
 cpii_worker_main(Datum arg)
 {
@@ -428,6 +496,17 @@ cpii_worker_main(Datum arg)
 	MemoryContextSwitchTo(context);
 	before_shmem_exit(forget_worker, (Datum) 0);
 	cpii_spool_set_worker(MyProcPid, MyLatch);
+
+	while (RecoveryInProgress())
+	{
+		note_start(context);
+		serve_standby(context);
+		MemoryContextReset(context);
+		MemoryContextSwitchTo(context);
+		nap(CYCLE_MS);
+	}
+	cpii_ship_disconnect();
+	note_timeline(context);
 
 	/* the first look at the table may move the spool on, see ingest.c */
 	ingest(context);
@@ -469,7 +548,7 @@ cpii_worker_init(void)
 
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
 	worker.bgw_restart_time = RESTART_SECONDS;
 	/* the same file as this one, under whatever path it was preloaded */
 	if (dladdr((const void *) cpii_worker_main, &self) != 0 &&
