@@ -107,8 +107,9 @@ ask_position(void)
 static bool
 connect_primary(void)
 {
-	const char *keywords[] = {"dbname", "connect_timeout", "tcp_user_timeout", "fallback_application_name", "dbname", NULL};
-	const char *values[] = {cpii_database, "5", "10000", "courier_pii worker", cpii_audit_ship_conninfo, NULL};
+	/* the first database name is expanded; the second one is the database */
+	const char *keywords[] = {"dbname", "dbname", "connect_timeout", "tcp_user_timeout", "application_name", NULL};
+	const char *values[] = {cpii_audit_ship_conninfo, cpii_database, "5", "10000", "courier_pii worker", NULL};
 
 	if (primary != NULL && PQstatus(primary) == CONNECTION_OK)
 		return true;
