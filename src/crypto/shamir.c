@@ -226,3 +226,37 @@ cpii_share_print(const CpiiShare *share, char out[CPII_SHARE_TEXT_LEN])
 	out[len] = '\0';
 	return true;
 }
+
+/* where the next text that begins like a share begins, or NULL */
+static const char *
+next_share(const char *text)
+{
+	for (; *text; text++)
+		if ((text[0] == 'p' || text[0] == 'P') &&
+			(text[1] == 'i' || text[1] == 'I') &&
+			(text[2] == 'i' || text[2] == 'I') &&
+			text[3] == '1' && text[4] == '-')
+			return text;
+	return NULL;
+}
+
+bool
+cpii_share_in(const char *text)
+{
+	return next_share(text) != NULL;
+}
+
+bool
+cpii_share_scrub(char *text)
+{
+	bool		found = false;
+	char	   *p = text;
+
+	while ((p = (char *) next_share(p)) != NULL)
+	{
+		found = true;
+		for (p += 5; digit(*p) >= 0 || *p == '-'; p++)
+			*p = 'x';
+	}
+	return found;
+}

@@ -58,4 +58,11 @@ extern CpiiShareProblem cpii_share_parse(const char *text, size_t len,
 extern bool cpii_share_print(const CpiiShare *share,
 							 char out[CPII_SHARE_TEXT_LEN]);
 
+/*
+ * Overwrite what could be a share, or the most of one, in a text that goes
+ * somewhere: log, activity.  True when there was one.
+ */
+extern bool cpii_share_scrub(char *text);
+extern bool cpii_share_in(const char *text);
+
 #endif							/* CPII_SHAMIR_H */

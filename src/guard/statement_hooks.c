@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "optimizer/planner.h"
 #include "tcop/utility.h"
 #include "utils/inval.h"
@@ -23,6 +24,7 @@
 #include "audit/statement.h"
 #include "base/compat.h"
 #include "base/internal.h"
+#include "crypto/shamir.h"
 #include "guard/destroy.h"
 #include "guard/guard.h"
 #include "guard/ticket.h"
@@ -70,6 +72,19 @@ is_plain_query(Query *query)
  * No block of its own for errors: what a failed planner leaves in
  * cpii_planning_depth is put right at the end of the (sub)transaction.
  */
+/* nobody may read a custodian's share in pg_stat_activity */
+static void
+hide_share(const char *query_string)
+{
+	if (query_string != NULL && cpii_share_in(query_string))
+	{
+		char	   *copy = pstrdup(query_string);
+
+		(void) cpii_share_scrub(copy);
+		pgstat_report_activity(STATE_RUNNING, copy);
+	}
+}
+
 static PlannedStmt *
 cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 			 ParamListInfo boundParams)
@@ -80,6 +95,7 @@ cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 	bool		decided = false;
 	List	   *code = NIL;
 
+	hide_share(query_string);
 	if (usable && parse->commandType != CMD_UTILITY && !is_plain_query(parse))
 	{
 		/* what was revoked meanwhile holds within an open transaction, too */

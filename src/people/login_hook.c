@@ -22,11 +22,13 @@
 #include "libpq/auth.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
+#include "tcop/tcopprot.h"
 #include "utils/acl.h"
 
 #include "audit/record.h"
 #include "base/errcodes.h"
 #include "base/session.h"
+#include "crypto/shamir.h"
 #include "people/login_hook.h"
 #include "people/roster_table.h"
 
@@ -129,6 +131,20 @@ client_authentication(Port *port, int status)
 		record_login(&actor, CPII_ACT_LOGIN, "ok", 0, NULL);
 }
 
+/* a custodian's share of the master key must not reach the log */
+static void
+hide_shares(ErrorData *edata)
+{
+	char	   *texts[] = {edata->message, edata->detail, edata->detail_log,
+	edata->hint, edata->context, edata->internalquery};
+
+	for (int i = 0; i < lengthof(texts); i++)
+		if (texts[i] != NULL)
+			(void) cpii_share_scrub(texts[i]);
+	if (debug_query_string != NULL && cpii_share_in(debug_query_string))
+		edata->hide_stmt = true;
+}
+
 /*
  * Background workers are left alone: some report SIGTERM from within the
  * signal handler, where no lock may be taken.
@@ -162,6 +178,7 @@ emit_log(ErrorData *edata)
 		}
 		inside = false;
 	}
+	hide_shares(edata);
 	if (prev_emit_log_hook)
 		prev_emit_log_hook(edata);
 }

@@ -1,0 +1,297 @@
+/*-------------------------------------------------------------------------
+ *
+ * crypto_test.c
+ *	  Known answers of ciphers, keyed hashes, key derivation and shares.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tap.h"
+#include "crypto/cipher.h"
+#include "crypto/shamir.h"
+
+int			tap_count = 0;
+int			tap_failures = 0;
+
+static size_t
+unhex(const char *hex, unsigned char *out)
+{
+	size_t		n = strlen(hex) / 2;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		char		pair[3] = {hex[2 * i], hex[2 * i + 1], 0};
+
+		out[i] = (unsigned char) strtoul(pair, NULL, 16);
+	}
+	return n;
+}
+
+static bool
+same(const unsigned char *got, const char *hex)
+{
+	unsigned char want[128];
+
+	return memcmp(got, want, unhex(hex, want)) == 0;
+}
+
+/* RFC 4231 (HMAC-SHA-256), and HMAC-SM3 of the same key and text */
+static void
+keyed_hashes(void)
+{
+	static const struct
+	{
+		CpiiDigest	digest;
+		const char *key;
+		const char *text;
+		const char *out;
+	}			cases[] =
+	{
+		{CPII_DIGEST_SHA256, "4a656665", "7768617420646f2079612077616e7420666f72206e6f7468696e673f",
+		"5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+		{CPII_DIGEST_SM3, "4a656665", "7768617420646f2079612077616e7420666f72206e6f7468696e673f",
+		"2e87f1d16862e6d964b50a5200bf2b10b764faa9680a296a2405f24bec39f882"},
+		{CPII_DIGEST_SM3, "0102030405060708090a0b0c0d0e0f10", "616263", "a673f5905a6f786cccead2c394198d6716fe523f3c70da9adfdb8abb2da88345"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		unsigned char key[64];
+		unsigned char text[64];
+		unsigned char out[CPII_MAC_LEN];
+		size_t		keylen = unhex(cases[i].key, key);
+		size_t		len = unhex(cases[i].text, text);
+		CpiiMac    *mac = cpii_mac_new_digest(cases[i].digest, key, keylen);
+
+		tap_ok(mac != NULL && cpii_mac(mac, text, len, out) && same(out, cases[i].out),
+			   "keyed hash %d", (int) i);
+		tap_ok(mac != NULL && cpii_mac(mac, text, len, out) && same(out, cases[i].out),
+			   "keyed hash %d again", (int) i);
+		cpii_mac_free(mac);
+	}
+}
+
+/* RFC 5869, test case 1 (first 32 bytes) */
+static void
+derivation(void)
+{
+	unsigned char key[32];
+	unsigned char salt[32];
+	unsigned char info[32];
+	unsigned char out[CPII_KEY_LEN];
+	size_t		keylen = unhex("0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", key);
+	size_t		saltlen = unhex("000102030405060708090a0b0c", salt);
+	size_t		infolen = unhex("f0f1f2f3f4f5f6f7f8f9", info);
+
+	tap_ok(cpii_hkdf(key, keylen, salt, saltlen, info, infolen, out) &&
+		   same(out, "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"),
+		   "HKDF-SHA-256");
+}
+
+/* AES-256-GCM: test case 14 of the GCM specification, and 16 with data */
+static void
+aes(void)
+{
+	unsigned char key[32] = {0};
+	unsigned char nonce[12] = {0};
+	unsigned char in[64] = {0};
+	unsigned char aad[32];
+	unsigned char out[64];
+	unsigned char tag[16];
+	size_t		aadlen;
+	size_t		len;
+	CpiiCipher *cipher = cpii_cipher_new(CPII_SUITE_AES_256_GCM, key);
+
+	tap_ok(cipher && cpii_cipher_seal(cipher, nonce, in, 0, NULL, 0, in, 16, out, tag) &&
+		   same(out, "cea7403d4d606b6e074ec5d3baf39d18") &&
+		   same(tag, "d0d1c8a799996bf0265b98b5d48ab919"), "AES-256-GCM case 14");
+	cpii_cipher_free(cipher);
+
+	unhex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308", key);
+	unhex("cafebabefacedbaddecaf888", nonce);
+	len = unhex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+				"1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39", in);
+	aadlen = unhex("feedfacedeadbeeffeedfacedeadbeefabaddad2", aad);
+	cipher = cpii_cipher_new(CPII_SUITE_AES_256_GCM, key);
+	tap_ok(cipher && cpii_cipher_seal(cipher, nonce, aad, 7, aad + 7, aadlen - 7, in, len, out, tag) &&
+		   same(out, "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
+				"8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662") &&
+		   same(tag, "76fc6ece0f4e1768cddf8853bb2d551b"), "AES-256-GCM case 16");
+	cpii_cipher_free(cipher);
+}
+
+/*
+ * Every suite: the known answer of our construction, the way back, and every
+ * bit that is changed and every byte that is missing noticed.
+ */
+static void
+suites(void)
+{
+	static const struct
+	{
+		CpiiSuite	suite;
+		const char *text;
+		const char *tag;
+	}			cases[] =
+	{
+		{CPII_SUITE_AES_256_GCM, NULL, NULL},
+		{CPII_SUITE_SM4_CTR_HMAC_SM3, "195aee68d7932eb17ba54f", "fe8cd39b1c7edc549281d7032c00661f"},
+		{CPII_SUITE_SM4_GCM, NULL, NULL},
+	};
+	unsigned char key[32];
+	unsigned char nonce[12];
+	unsigned char aad[18];
+	unsigned char aad2[16];
+	unsigned char in[11];
+	unsigned char out[11];
+	unsigned char back[11];
+	unsigned char tag[16];
+
+	for (int i = 0; i < 32; i++)
+		key[i] = (unsigned char) i;
+	for (int i = 0; i < 12; i++)
+		nonce[i] = (unsigned char) (0x40 + i);
+	for (int i = 0; i < 18; i++)
+		aad[i] = (unsigned char) (0x80 + i);
+	for (int i = 0; i < 16; i++)
+		aad2[i] = (unsigned char) (0xc0 + i);
+	memcpy(in, "13812345678", 11);
+
+	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++)
+	{
+		CpiiCipher *cipher = cpii_cipher_new(cases[c].suite, key);
+		const char *name = cpii_suite_name(cases[c].suite);
+		bool		all = true;
+		struct
+		{
+			unsigned char *bytes;
+			size_t		len;
+		}			parts[] = {{nonce, 12}, {aad, 18}, {aad2, 16}, {out, 11}, {tag, 16}};
+
+		if (!cpii_suite_available(cases[c].suite))
+		{
+			tap_ok(cipher == NULL, "%s # skip not offered by this OpenSSL", name);
+			continue;
+		}
+		tap_ok(cipher != NULL && cpii_cipher_suite(cipher) == cases[c].suite &&
+			   cpii_cipher_seal(cipher, nonce, aad, 18, aad2, 16, in, 11, out, tag),
+			   "%s seals", name);
+		if (cases[c].text != NULL)
+			tap_ok(same(out, cases[c].text) && same(tag, cases[c].tag), "%s known answer", name);
+		tap_ok(cpii_cipher_open(cipher, nonce, aad, 18, aad2, 16, out, 11, tag, back) &&
+			   memcmp(in, back, 11) == 0, "%s opens", name);
+		for (size_t p = 0; p < 5; p++)
+			for (size_t bit = 0; bit < 8 * parts[p].len; bit++)
+			{
+				parts[p].bytes[bit / 8] ^= (unsigned char) (1 << bit % 8);
+				if (cpii_cipher_open(cipher, nonce, aad, 18, aad2, 16, out, 11, tag, back))
+					all = false;
+				for (int i = 0; i < 11; i++)
+					if (back[i] != 0)
+						all = false;
+				parts[p].bytes[bit / 8] ^= (unsigned char) (1 << bit % 8);
+			}
+		tap_ok(all, "%s notices every changed bit and leaves no text", name);
+		all = true;
+		for (size_t len = 0; len < 11; len++)
+			if (cpii_cipher_open(cipher, nonce, aad, 18, aad2, 16, out, len, tag, back))
+				all = false;
+		/* a byte that moves from one part to the other */
+		if (cases[c].suite == CPII_SUITE_SM4_CTR_HMAC_SM3 &&
+			cpii_cipher_open(cipher, nonce, aad, 17, aad2, 16, out, 11, tag, back))
+			all = false;
+		tap_ok(all, "%s notices every missing byte", name);
+		tap_ok(cpii_cipher_seal(cipher, nonce, aad, 18, aad2, 16, in, 0, out, tag) &&
+			   cpii_cipher_open(cipher, nonce, aad, 18, aad2, 16, out, 0, tag, back),
+			   "%s seals the empty text", name);
+		cpii_cipher_free(cipher);
+	}
+	tap_ok(cpii_cipher_new((CpiiSuite) 0, key) == NULL &&
+		   cpii_cipher_new((CpiiSuite) 4, key) == NULL, "unknown suites are refused");
+	tap_ok(cpii_suite_by_name("sm4-gcm") == CPII_SUITE_SM4_GCM &&
+		   cpii_suite_by_name("SM4") == 0, "suites by name");
+}
+
+static void
+shares(void)
+{
+	unsigned char secret[CPII_KEY_LEN];
+	unsigned char coefficients[4 * CPII_KEY_LEN];
+	unsigned char back[CPII_KEY_LEN];
+	CpiiShare	all[5];
+	CpiiShare	some[5];
+	char		text[CPII_SHARE_TEXT_LEN];
+	char		copy[CPII_SHARE_TEXT_LEN + 8];
+	CpiiShare	parsed;
+	bool		good = true;
+	bool		short_fails = true;
+
+	for (int i = 0; i < CPII_KEY_LEN; i++)
+		secret[i] = (unsigned char) (i * 7 + 1);
+	for (int i = 0; i < 4 * CPII_KEY_LEN; i++)
+		coefficients[i] = (unsigned char) (i * 31 + 5);
+	memset(all, 0, sizeof(all));
+
+	/* every set of 3 of 5, in every order, makes the secret; of 2, none does */
+	for (int i = 0; i < 5; i++)
+	{
+		all[i].threshold = 3;
+		all[i].number = i * 50 + 1;
+		cpii_shamir_share(secret, coefficients, 3, all[i].number, all[i].data);
+	}
+	for (int a = 0; a < 5; a++)
+		for (int b = 0; b < 5; b++)
+			for (int c = 0; c < 5; c++)
+			{
+				if (a == b || b == c || a == c)
+					continue;
+				some[0] = all[a];
+				some[1] = all[b];
+				some[2] = all[c];
+				if (!cpii_shamir_combine(some, 3, back) || memcmp(back, secret, CPII_KEY_LEN) != 0)
+					good = false;
+				if (cpii_shamir_combine(some, 2, back) && memcmp(back, secret, CPII_KEY_LEN) == 0)
+					short_fails = false;
+			}
+	tap_ok(good, "3 of 5 shares make the secret");
+	tap_ok(short_fails, "2 of 5 do not");
+	some[1] = some[0];
+	tap_ok(!cpii_shamir_combine(some, 2, back), "one share twice is refused");
+	cpii_shamir_share(secret, coefficients, 2, 1, back);
+	tap_ok(back[0] == (unsigned char) (secret[0] ^ coefficients[0]), "share 1 is secret plus coefficient");
+
+	tap_ok(cpii_share_print(&all[4], text) &&
+		   cpii_share_parse(text, strlen(text), &parsed) == CPII_SHARE_GOOD &&
+		   parsed.threshold == 3 && parsed.number == 201 &&
+		   memcmp(parsed.data, all[4].data, CPII_KEY_LEN) == 0, "text form and back");
+	snprintf(copy, sizeof(copy), "  %s\r\n", text);
+	tap_ok(cpii_share_parse(copy, strlen(copy), &parsed) == CPII_SHARE_GOOD, "blanks around it");
+	good = true;
+	for (size_t i = 0; i < strlen(text); i++)
+	{
+		memcpy(copy, text, sizeof(text));
+		copy[i] = copy[i] == '7' ? '8' : '7';
+		if (cpii_share_parse(copy, strlen(copy), &parsed) == CPII_SHARE_GOOD)
+			good = false;
+	}
+	tap_ok(good, "every mistyped character is noticed");
+	good = true;
+	for (size_t len = 0; len < strlen(text); len++)
+		if (cpii_share_parse(text, len, &parsed) == CPII_SHARE_GOOD)
+			good = false;
+	tap_ok(good, "every truncated share is noticed");
+}
+
+int
+main(void)
+{
+	keyed_hashes();
+	derivation();
+	aes();
+	suites();
+	shares();
+	printf("1..%d\n", tap_count);
+	return tap_failures > 0;
+}
