@@ -132,12 +132,27 @@ OBJS = \
 	src/people/actor.o \
 	src/people/actor_key.o \
 	src/people/actor_token.o \
-	src/people/set_actor.o \
+	src/people/appoint.o \
+	src/people/guess.o \
+	src/people/leaver.o \
+	src/people/lockout.o \
 	src/people/login_hook.o \
+	src/people/login_rule.o \
+	src/people/membership.o \
+	src/people/password.o \
+	src/people/password_gate.o \
+	src/people/password_register.o \
+	src/people/password_rule.o \
+	src/people/password_scrub.o \
+	src/people/person.o \
 	src/people/register.o \
+	src/people/report.o \
 	src/people/roster.o \
 	src/people/roster_change.o \
-	src/people/roster_file.o
+	src/people/roster_file.o \
+	src/people/roster_read.o \
+	src/people/set_actor.o \
+	src/people/standby.o
 
 SCHEMA_PARTS = \
 	schema/00_preamble.sql \
@@ -151,6 +166,8 @@ SCHEMA_PARTS = \
 	schema/34_exposure.sql \
 	schema/32_protect_online.sql \
 	schema/40_people.sql \
+	schema/41_leavers.sql \
+	schema/43_passwords.sql \
 	schema/45_actor.sql \
 	schema/46_gate.sql \
 	schema/47_trust.sql \

@@ -162,6 +162,10 @@ BEGIN
 					WHEN 'jsonb' THEN '''{}'''
 					WHEN 'text[]' THEN '''{}'''
 					WHEN 'name[]' THEN '''{}'''
+					WHEN 'regrole[]' THEN '''{}'''
+					WHEN 'integer[]' THEN '''{}'''
+					WHEN 'cidr[]' THEN '''{}'''
+					WHEN 'time without time zone' THEN '''08:00'''
 					ELSE '''1''' END || '::' || pg_catalog.format_type(t, NULL), ', ')
 			 FROM pg_catalog.unnest(p.proargtypes) t) AS args
 		FROM pg_catalog.pg_proc p

@@ -189,110 +189,124 @@ is_literal_prefix(const char *word, size_t word_len)
 	return word_len == 2 && (word[0] == 'u' || word[0] == 'U') && word[1] == '&';
 }
 
+typedef enum Piece
+{
+	PIECE_TEXT,
+	PIECE_LITERAL,
+	PIECE_COMMENT
+} Piece;
+
+/* what begins at pos, and where it ends */
+static Piece
+next_piece(const char *sql, size_t len, size_t pos, size_t *end)
+{
+	char		c = sql[pos];
+	char		next = pos + 1 < len ? sql[pos + 1] : '\0';
+
+	*end = pos + 1;
+	if (c == '\'')
+	{
+		*end = skip_quoted(sql, len, pos, false);
+		return PIECE_LITERAL;
+	}
+	if (c == '"')
+	{
+		*end = skip_quoted_name(sql, len, pos);
+		if (*end != 0)
+			return PIECE_TEXT;
+		/* nobody knows what the rest was meant to be */
+		*end = len;
+		return PIECE_LITERAL;
+	}
+	if (c == '-' && next == '-')
+	{
+		while (*end < len && sql[*end] != '\n' && sql[*end] != '\r')
+			(*end)++;
+		return PIECE_COMMENT;
+	}
+	if (c == '/' && next == '*')
+	{
+		*end = skip_block_comment(sql, len, pos);
+		return PIECE_COMMENT;
+	}
+	if (c == '$' && is_digit(next))
+	{
+		while (*end < len && is_digit(sql[*end]))
+			(*end)++;
+		return PIECE_TEXT;
+	}
+	if (c == '$')
+	{
+		*end = skip_dollar_quoted(sql, len, pos);
+		if (*end > pos)
+			return PIECE_LITERAL;
+		*end = pos + 1;
+		return PIECE_TEXT;
+	}
+	if (is_digit(c) || (c == '.' && is_digit(next)))
+	{
+		*end = skip_number(sql, len, pos);
+		return PIECE_LITERAL;
+	}
+	if (is_ident_start(c))
+	{
+		while (*end < len && is_ident(sql[*end]))
+			(*end)++;
+		/* U&'...' and U&"..." */
+		if (*end - pos == 1 && (c == 'u' || c == 'U') && *end + 1 < len &&
+			sql[*end] == '&' && (sql[*end + 1] == '\'' || sql[*end + 1] == '"'))
+			(*end)++;
+		if (*end < len && sql[*end] == '\'' &&
+			is_literal_prefix(sql + pos, *end - pos))
+		{
+			*end = skip_quoted(sql, len, *end, c == 'e' || c == 'E');
+			return PIECE_LITERAL;
+		}
+	}
+	return PIECE_TEXT;
+}
+
 size_t
 cpii_redact(const char *sql, size_t len, char *out, size_t outcap)
 {
 	Output		o = {out, 0, outcap > 0 ? outcap - 1 : 0, false};
 	size_t		pos = 0;
+	size_t		end;
 
 	if (outcap == 0)
 		return 0;
 
-	while (pos < len && !o.full)
+	for (; pos < len && !o.full; pos = end)
 	{
-		char		c = sql[pos];
-		char		next = pos + 1 < len ? sql[pos + 1] : '\0';
+		Piece		piece = next_piece(sql, len, pos, &end);
 
-		if (c == '\'')
-		{
-			pos = skip_quoted(sql, len, pos, false);
+		if (piece == PIECE_LITERAL)
 			put(&o, "?", 1);
-		}
-		else if (c == '"')
-		{
-			size_t		end = skip_quoted_name(sql, len, pos);
-
-			if (end == 0)
-			{
-				/* nobody knows what the rest was meant to be */
-				put(&o, "?", 1);
-				pos = len;
-			}
-			else
-			{
-				put(&o, sql + pos, end - pos);
-				pos = end;
-			}
-		}
-		else if (c == '-' && next == '-')
-		{
-			while (pos < len && sql[pos] != '\n' && sql[pos] != '\r')
-				pos++;
+		else if (piece == PIECE_COMMENT)
 			put(&o, " ", 1);
-		}
-		else if (c == '/' && next == '*')
-		{
-			pos = skip_block_comment(sql, len, pos);
-			put(&o, " ", 1);
-		}
-		else if (c == '$' && is_digit(next))
-		{
-			size_t		end = pos + 1;
-
-			while (end < len && is_digit(sql[end]))
-				end++;
-			put(&o, sql + pos, end - pos);
-			pos = end;
-		}
-		else if (c == '$')
-		{
-			size_t		end = skip_dollar_quoted(sql, len, pos);
-
-			if (end == pos)
-			{
-				put(&o, "$", 1);
-				pos++;
-			}
-			else
-			{
-				put(&o, "?", 1);
-				pos = end;
-			}
-		}
-		else if (is_digit(c) || (c == '.' && is_digit(next)))
-		{
-			pos = skip_number(sql, len, pos);
-			put(&o, "?", 1);
-		}
-		else if (is_ident_start(c))
-		{
-			size_t		end = pos + 1;
-
-			while (end < len && is_ident(sql[end]))
-				end++;
-			/* U&'...' and U&"..." */
-			if (end - pos == 1 && (c == 'u' || c == 'U') && end + 1 < len &&
-				sql[end] == '&' && (sql[end + 1] == '\'' || sql[end + 1] == '"'))
-				end++;
-			if (end < len && sql[end] == '\'' &&
-				is_literal_prefix(sql + pos, end - pos))
-			{
-				pos = skip_quoted(sql, len, end, c == 'e' || c == 'E');
-				put(&o, "?", 1);
-			}
-			else
-			{
-				put(&o, sql + pos, end - pos);
-				pos = end;
-			}
-		}
 		else
-		{
-			put(&o, &c, 1);
-			pos++;
-		}
+			put(&o, sql + pos, end - pos);
 	}
 
 	out[o.used] = '\0';
 	return o.used;
+}
+
+void
+cpii_redact_in_place(char *sql, size_t len)
+{
+	size_t		end;
+
+	for (size_t pos = 0; pos < len; pos = end)
+	{
+		Piece		piece = next_piece(sql, len, pos, &end);
+
+		if (piece == PIECE_TEXT)
+			continue;
+		for (size_t i = pos; i < end; i++)
+			if (piece == PIECE_COMMENT)
+				sql[i] = ' ';
+			else if (!((i == pos || i + 1 == end) && sql[i] == '\''))
+				sql[i] = '*';
+	}
 }

@@ -20,4 +20,10 @@
  */
 extern size_t cpii_redact(const char *sql, size_t len, char *out, size_t outcap);
 
+/*
+ * The same without changing the length: literals become stars (between their
+ * quotes), comments blanks.  Positions in the text stay what they were.
+ */
+extern void cpii_redact_in_place(char *sql, size_t len);
+
 #endif							/* CPII_AUDIT_REDACT_H */

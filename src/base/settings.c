@@ -34,19 +34,38 @@ int			cpii_destroy_backup_within = 7 * 24 * 3600;
 int			cpii_destroy_limit = 1000;
 char	   *cpii_destroy_window = NULL;
 int			cpii_enforcement = CPII_ENFORCE_ON;
+int			cpii_feed_brake_floor = 5;
+int			cpii_feed_brake_percent = 5;
+int			cpii_inactive_days = 30;
 char	   *cpii_key_command = NULL;
 int			cpii_key_command_timeout = 10;
 int			cpii_key_epoch_months = 1;
 char	   *cpii_key_file = NULL;
 int			cpii_key_source = CPII_KEY_SOURCE_FILE;
 char	   *cpii_key_store = NULL;
+int			cpii_leaver_quarantine_days = 90;
+int			cpii_login_address_conflict = CPII_CONFLICT_LOG;
+int			cpii_login_address_settle = 120;
+int			cpii_login_failure_window = 900;
+int			cpii_login_lock_time = 1800;
+int			cpii_login_max_failures = 5;
 int			cpii_max_staff = 20000;
 char	   *cpii_node_name = NULL;
 int			cpii_mask_cache = 1024;
+int			cpii_password_classes = 3;
+char	   *cpii_password_dictionary = NULL;
+int			cpii_password_grace = 3;
+int			cpii_password_history = 12;
+int			cpii_password_max_age = 30;
+int			cpii_password_max_run = 3;
+int			cpii_password_min_age = 1;
+int			cpii_password_min_length = 12;
+int			cpii_password_prehashed = CPII_PREHASHED_REJECT;
 char	   *cpii_purpose = NULL;
 char	   *cpii_ticket = NULL;
 int			cpii_ticket_decide_within = 24 * 3600;
 int			cpii_ticket_use_within = 4 * 3600;
+int			cpii_unregistered_login = CPII_UNREGISTERED_ALLOW;
 
 static const struct config_enum_entry key_source_options[] = {
 	{"file", CPII_KEY_SOURCE_FILE, false},
@@ -65,6 +84,26 @@ static const struct config_enum_entry audit_sync_options[] = {
 	{"off", CPII_SYNC_OFF, false},
 	{"bulk", CPII_SYNC_BULK, false},
 	{"all", CPII_SYNC_ALL, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry conflict_options[] = {
+	{"off", CPII_CONFLICT_OFF, false},
+	{"log", CPII_CONFLICT_LOG, false},
+	{"reject", CPII_CONFLICT_REJECT, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry unregistered_options[] = {
+	{"allow", CPII_UNREGISTERED_ALLOW, false},
+	{"reject", CPII_UNREGISTERED_REJECT, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry prehashed_options[] = {
+	{"reject", CPII_PREHASHED_REJECT, false},
+	{"guess", CPII_PREHASHED_GUESS, false},
+	{"allow", CPII_PREHASHED_ALLOW, false},
 	{NULL, 0, false}
 };
 
@@ -216,6 +255,18 @@ cpii_settings_init(void)
 							 "With \"warn\" a statement over its limit is recorded and warned about, not ended.  Masks are never affected.",
 							 &cpii_enforcement, CPII_ENFORCE_ON, enforcement_options,
 							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.hr_feed_brake_floor",
+							"Sets the number of departures that a personnel feed may always contain.",
+							NULL, &cpii_feed_brake_floor, 5, 0, 1000000,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.hr_feed_brake_percent",
+							"Sets the share of accounts, in percent, that a personnel feed may disable without release by another person.",
+							NULL, &cpii_feed_brake_percent, 5, 1, 100,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.inactive_days",
+							"Sets the days without a login after which a person is suspended.",
+							"0 turns it off.", &cpii_inactive_days, 30, 0, 3650,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomStringVariable("courier_pii.key_command",
 							   "Sets the command that prints the master key.",
 							   "An absolute path and arguments, separated by blanks; no shell.  It is run once.",
@@ -247,6 +298,30 @@ cpii_settings_init(void)
 							   &cpii_key_store, "",
 							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.leaver_quarantine_days",
+							"Sets the days after a departure before the login role may be dropped.",
+							NULL, &cpii_leaver_quarantine_days, 90, 0, 3650,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomEnumVariable("courier_pii.login_address_conflict",
+							 "Sets what happens when an account is used from two addresses at once.",
+							 NULL, &cpii_login_address_conflict, CPII_CONFLICT_LOG, conflict_options,
+							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.login_address_settle",
+							"Sets how old a session must be to conflict with a login from another address.",
+							NULL, &cpii_login_address_settle, 120, 0, 86400,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.login_failure_window",
+							"Sets the time in which failed logins are counted; half of them are forgotten each time it passes.",
+							NULL, &cpii_login_failure_window, 900, 1, 86400,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.login_lock_time",
+							"Sets for how long failed logins lock an account.",
+							NULL, &cpii_login_lock_time, 1800, 1, 604800,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.login_max_failures",
+							"Sets the number of failed logins from one address that locks an account for that address.",
+							"Four times as many from anywhere lock it altogether.  0 turns locking off.", &cpii_login_max_failures, 5, 0, 1000,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomIntVariable("courier_pii.mask_cache",
 							"Sets the memory in which a session keeps masks that it has worked out.",
 							"Only masks are kept, never clear text.  Zero keeps none.",
@@ -261,6 +336,44 @@ cpii_settings_init(void)
 							   "Empty: the host's name.",
 							   &cpii_node_name, "",
 							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.password_classes",
+							"Sets how many kinds of characters a password must contain: lower case, upper case, digits, others.",
+							NULL, &cpii_password_classes, 3, 1, 4,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.password_dictionary",
+							   "Sets the dictionary of cracklib, without the ending of its files.",
+							   "Empty: only the built-in list of common passwords is used.",
+							   &cpii_password_dictionary, "/var/cache/cracklib/cracklib_dict",
+							   PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.password_grace",
+							"Sets the days after password_max_age until nothing but a change of the password is possible.",
+							NULL, &cpii_password_grace, 3, 0, 365,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.password_history",
+							"Sets the number of earlier passwords that may not be used again.",
+							NULL, &cpii_password_history, 12, 0, 100,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.password_max_age",
+							"Sets the days after which a password must be changed.",
+							"0 turns it off.", &cpii_password_max_age, 30, 0, 3650,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.password_max_run",
+							"Sets the longest run of equal, consecutive or neighbouring characters in a password.",
+							NULL, &cpii_password_max_run, 3, 2, 32,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.password_min_age",
+							"Sets the days before a person may change a password again.",
+							NULL, &cpii_password_min_age, 1, 0, 365,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.password_min_length",
+							"Sets the least number of characters of a password.",
+							NULL, &cpii_password_min_length, 12, 1, 128,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomEnumVariable("courier_pii.password_prehashed",
+							 "Sets what happens when a person's password arrives already hashed.",
+							 NULL, &cpii_password_prehashed, CPII_PREHASHED_REJECT, prehashed_options,
+							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomStringVariable("courier_pii.purpose",
 							   "States the matter that the session works on.",
 							   "Recorded with every access; use SET LOCAL behind a connection pool.",
@@ -279,6 +392,10 @@ cpii_settings_init(void)
 							"Sets the time within which an approved ticket must be used.",
 							NULL, &cpii_ticket_use_within, 4 * 3600, 1, 4 * 3600,
 							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomEnumVariable("courier_pii.unregistered_login",
+							 "Sets whether roles that belong to nobody may log in.",
+							 NULL, &cpii_unregistered_login, CPII_UNREGISTERED_ALLOW, unregistered_options,
+							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("courier_pii");
 }

@@ -32,6 +32,26 @@ typedef enum CpiiAuditSync
 	CPII_SYNC_ALL
 } CpiiAuditSync;
 
+typedef enum CpiiAddressConflict
+{
+	CPII_CONFLICT_OFF,
+	CPII_CONFLICT_LOG,
+	CPII_CONFLICT_REJECT
+} CpiiAddressConflict;
+
+typedef enum CpiiUnregisteredLogin
+{
+	CPII_UNREGISTERED_ALLOW,
+	CPII_UNREGISTERED_REJECT
+} CpiiUnregisteredLogin;
+
+typedef enum CpiiPrehashed
+{
+	CPII_PREHASHED_REJECT,
+	CPII_PREHASHED_GUESS,
+	CPII_PREHASHED_ALLOW
+} CpiiPrehashed;
+
 typedef enum CpiiEnforcement
 {
 	CPII_ENFORCE_WARN,
@@ -71,6 +91,25 @@ extern int	cpii_ticket_decide_within;
 extern int	cpii_ticket_use_within;
 extern int	cpii_key_command_timeout;
 extern int	cpii_key_epoch_months;
+extern int	cpii_feed_brake_floor;
+extern int	cpii_feed_brake_percent;
+extern int	cpii_inactive_days;
+extern int	cpii_leaver_quarantine_days;
+extern int	cpii_login_address_conflict;
+extern int	cpii_login_address_settle;
+extern int	cpii_login_failure_window;
+extern int	cpii_login_lock_time;
+extern int	cpii_login_max_failures;
+extern int	cpii_password_classes;
+extern char *cpii_password_dictionary;
+extern int	cpii_password_grace;
+extern int	cpii_password_history;
+extern int	cpii_password_max_age;
+extern int	cpii_password_max_run;
+extern int	cpii_password_min_age;
+extern int	cpii_password_min_length;
+extern int	cpii_password_prehashed;
+extern int	cpii_unregistered_login;
 
 /* USERSET */
 extern int	cpii_mask_cache;	/* kB; 0 = off */

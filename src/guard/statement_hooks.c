@@ -28,6 +28,7 @@
 #include "guard/destroy.h"
 #include "guard/guard.h"
 #include "guard/ticket.h"
+#include "people/password.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
 #include "policy/lift.h"
@@ -149,6 +150,8 @@ start_watched(QueryDesc *queryDesc, int eflags)
 		cpii_roster_check();
 		cpii_plan_roles_check();
 	}
+	if (cpii_roster_restricted && cpii_internal_depth == 0 && !IsParallelWorker())
+		cpii_password_gate_plan(queryDesc->plannedstmt);
 	if (IsParallelWorker() || cpii_internal_depth > 0)
 	{
 		call_ExecutorStart(queryDesc, eflags);

@@ -34,6 +34,7 @@
 #include "base/settings.h"
 #include "guard/destroy.h"
 #include "guard/guard.h"
+#include "people/password.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
 #include "policy/policy.h"
@@ -458,6 +459,8 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 
 	if (utility_depth == 0 && cpii_internal_depth == 0)
 		cpii_roster_check();
+	if (cpii_roster_restricted && cpii_internal_depth == 0)
+		cpii_password_gate_utility(pstmt->utilityStmt);
 
 	if (cpii_internal_depth > 0 || is_plain(pstmt->utilityStmt) ||
 		!IsTransactionState() || IsAbortedTransactionBlockState())
@@ -486,6 +489,7 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	{
 		utility_depth++;
 		enter_statement(pstmt->utilityStmt, &frame);
+		cpii_password_before(pstmt, queryString);
 		call_ProcessUtility(frame.run, queryString,
 							readOnlyTree && frame.run == pstmt, context, params,
 							queryEnv, dest, &completion);
@@ -494,6 +498,7 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 			cpii_account_rows((int64) completion.nprocessed);
 			cpii_account_examined((int64) completion.nprocessed);
 		}
+		cpii_password_after(pstmt);
 		after_statement(pstmt->utilityStmt);
 	}
 	PG_CATCH();

@@ -30,7 +30,6 @@ CPII_EXPORT Datum cpii_actor_org(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_actor_client(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_actor_record(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_org_within(PG_FUNCTION_ARGS);
-CPII_EXPORT Datum cpii_leaver_report(PG_FUNCTION_ARGS);
 
 PG_FUNCTION_INFO_V1(cpii_actor_staff_no);
 PG_FUNCTION_INFO_V1(cpii_actor_login);
@@ -38,7 +37,6 @@ PG_FUNCTION_INFO_V1(cpii_actor_org);
 PG_FUNCTION_INFO_V1(cpii_actor_client);
 PG_FUNCTION_INFO_V1(cpii_actor_record);
 PG_FUNCTION_INFO_V1(cpii_org_within);
-PG_FUNCTION_INFO_V1(cpii_leaver_report);
 
 /* ---- who is acting ---- */
 
@@ -160,94 +158,6 @@ cpii_org_within(PG_FUNCTION_ARGS)
 			 " SELECT o.code FROM courier_pii.org_register o"
 			 " JOIN tree t ON o.parent = t.code)"
 			 " SELECT t.code FROM tree t", 1, types, values);
-	SPI_finish();
-	return (Datum) 0;
-}
-
-/* $1 = staff number, $2 = role OID, $3 = role name */
-static const char *const report_account =
-"SELECT 'person', s.status,"
-" pg_catalog.concat_ws(', ', 'departure ' || s.departed_at, s.reason)"
-" FROM courier_pii.staff_register s WHERE s.staff_no = $1"
-" UNION ALL"
-" SELECT 'account', 'can log in', r.rolcanlogin::pg_catalog.text"
-" FROM pg_catalog.pg_roles r WHERE r.oid = $2"
-" UNION ALL"
-" SELECT 'account', 'live sessions', pg_catalog.count(*)::pg_catalog.text"
-" FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE a.usesysid = $2"
-" UNION ALL"
-" SELECT 'membership', 'member of', r.rolname::pg_catalog.text"
-" FROM pg_catalog.pg_auth_members m"
-" JOIN pg_catalog.pg_roles r ON r.oid = m.roleid WHERE m.member = $2"
-" UNION ALL"
-" SELECT 'membership', 'has member', r.rolname::pg_catalog.text"
-" FROM pg_catalog.pg_auth_members m"
-" JOIN pg_catalog.pg_roles r ON r.oid = m.member WHERE m.roleid = $2"
-" UNION ALL"
-" SELECT 'objects',"
-" CASE d.deptype WHEN 'o' THEN 'owned' WHEN 'a' THEN 'rights on' ELSE 'other' END,"
-" coalesce(b.datname::pg_catalog.text, 'shared') || ': ' || pg_catalog.count(*)"
-" FROM pg_catalog.pg_shdepend d"
-" LEFT JOIN pg_catalog.pg_database b ON b.oid = d.dbid"
-" WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass"
-" AND d.refobjid = $2 GROUP BY d.deptype, b.datname"
-" UNION ALL"
-" SELECT 'prepared transaction', p.gid,"
-" p.database || ', since ' || p.prepared"
-" FROM pg_catalog.pg_prepared_xacts p WHERE p.owner = $3"
-" UNION ALL"
-" SELECT 'user mapping', u.srvname::pg_catalog.text, NULL"
-" FROM pg_catalog.pg_user_mappings u WHERE u.umuser = $2";
-
-static const char *const report_audit =
-"SELECT 'audit', a.action::pg_catalog.text,"
-" pg_catalog.format('%s records, %s clear values, last %s',"
-" pg_catalog.count(*), coalesce(pg_catalog.sum(a.disclosed), 0),"
-" pg_catalog.max(a.at))"
-" FROM courier_pii.audit_log a"
-" WHERE a.staff_no = $1 GROUP BY a.action ORDER BY 2";
-
-Datum
-cpii_leaver_report(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Oid			types[3] = {TEXTOID, OIDOID, NAMEOID};
-	Datum		values[3];
-	NameData	name;
-	char	   *found = NULL;
-	bool		isnull;
-
-	cpii_require_preload();
-	if (!cpii_session_has_duty("pii_auditor") &&
-		!cpii_session_has_duty("pii_security_admin"))
-		cpii_require_duty("pii_account_admin");
-
-	InitMaterializedSRF(fcinfo, 0);
-	SPI_connect();
-	values[0] = PG_GETARG_DATUM(0);
-	cpii_internal_execute("SELECT s.login_role::pg_catalog.oid"
-						  " FROM courier_pii.staff_register s"
-						  " WHERE s.staff_no = $1",
-						  1, types, values, NULL, true, 1);
-	if (SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("staff number does not exist"),
-				 errhint("See the view courier_pii.staff for the numbers in use.")));
-	values[1] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-							  &isnull);
-	if (isnull)
-		values[1] = ObjectIdGetDatum(InvalidOid);
-	else
-		found = GetUserNameFromId(DatumGetObjectId(values[1]), true);
-	memset(&name, 0, sizeof(name));
-	if (found != NULL)
-		namestrcpy(&name, found);
-	values[2] = NameGetDatum(&name);
-
-	add_rows(result, report_account, 3, types, values);
-	if (OidIsValid(cpii_relation_oid("audit_log", true)))
-		add_rows(result, report_audit, 1, types, values);
 	SPI_finish();
 	return (Datum) 0;
 }

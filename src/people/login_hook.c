@@ -29,7 +29,11 @@
 #include "base/errcodes.h"
 #include "base/session.h"
 #include "crypto/shamir.h"
+#include "base/settings.h"
+#include "people/lockout.h"
 #include "people/login_hook.h"
+#include "people/login_rule.h"
+#include "people/password.h"
 #include "people/roster_table.h"
 
 static ClientAuthentication_hook_type prev_client_authentication_hook = NULL;
@@ -94,10 +98,141 @@ record_login(const CpiiActor *actor, CpiiAction action, const char *outcome,
 	(void) cpii_audit_write_noerror(&event, false);
 }
 
+/* why a login with the right password is refused; NULL: it is not */
+typedef struct Refusal
+{
+	const char *reason;			/* for the record */
+	const char *message;		/* with the role's name */
+	const char *hint;
+} Refusal;
+
+static const Refusal disabled = {
+	"account disabled", gettext_noop("account of role \"%s\" is disabled"), NULL
+};
+static const Refusal locked = {
+	"account locked", gettext_noop("account of role \"%s\" is locked"),
+	gettext_noop("There were too many failed logins.  Wait, or ask an account administrator to unlock it.")
+};
+static const Refusal outside_hours = {
+	"outside hours", gettext_noop("account of role \"%s\" cannot log in at this time"), NULL
+};
+static const Refusal other_address = {
+	"unregistered address", gettext_noop("account of role \"%s\" cannot log in from this address"), NULL
+};
+static const Refusal shared = {
+	"in use elsewhere", gettext_noop("account of role \"%s\" is in use at another address"), NULL
+};
+static const Refusal unregistered = {
+	"unregistered", gettext_noop("account of role \"%s\" is not registered"),
+	gettext_noop("Ask an account administrator to enter it.")
+};
+
+/* the rules of an account; false facts->flags: it belongs to nobody */
+static const Refusal *
+rules_refuse(Oid role, const RosterFacts *facts, const CpiiPlace *place)
+{
+	if ((facts->flags & ROSTER_PERSON) == 0)
+	{
+		/* the emergency path: a superuser on the machine itself */
+		if (cpii_unregistered_login == CPII_UNREGISTERED_REJECT &&
+			!(place->family == 0 && superuser_arg(role)))
+			return &unregistered;
+		return NULL;
+	}
+	if (!cpii_rule_hours(facts, GetCurrentTimestamp()))
+		return &outside_hours;
+	if (!cpii_rule_address(facts, place))
+		return &other_address;
+	return NULL;
+}
+
+/* a copy of what is known of the role; zeros when nobody has it */
+static void
+copy_facts(Oid role, RosterFacts *facts)
+{
+	RosterEntry *entry;
+
+	memset(facts, 0, sizeof(*facts));
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	entry = cpii_roster_find(role);
+	if (entry != NULL)
+		*facts = entry->facts;
+	LWLockRelease(cpii_roster_lock);
+}
+
+static void
+note_login(Oid role)
+{
+	RosterEntry *entry;
+
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	entry = cpii_roster_find(role);
+	/* two at once write nearly the same */
+	if (entry != NULL)
+		entry->last_login = GetCurrentTimestamp();
+	LWLockRelease(cpii_roster_lock);
+	pg_atomic_write_u32(&cpii_roster_table->unsaved_windows, 1);
+}
+
+static const char *
+reason_detail(char *buffer, Size size, const char *reason, int suppressed)
+{
+	if (suppressed > 0)
+		snprintf(buffer, size, "{\"reason\": \"%s\", \"not_recorded\": %d}",
+				 reason, suppressed);
+	else
+		snprintf(buffer, size, "{\"reason\": \"%s\"}", reason);
+	return buffer;
+}
+
+static void
+refuse_login(const CpiiActor *actor, const CpiiPlace *place,
+			 const Refusal *refusal)
+{
+	char		detail[128];
+	int			suppressed;
+
+	if (cpii_lockout_refused(actor->login, place, &suppressed))
+		record_login(actor, CPII_ACT_LOGIN_DENIED, "denied",
+					 CPII_ERRCODE_ACCOUNT_DISABLED,
+					 reason_detail(detail, sizeof(detail), refusal->reason,
+								   suppressed));
+	ereport(FATAL,
+			(errcode(CPII_ERRCODE_ACCOUNT_DISABLED),
+			 errmsg(refusal->message, actor->login_name),
+			 refusal->hint ? errhint("%s", _(refusal->hint)) : 0));
+}
+
+/*
+ * The password was wrong, or the role cannot log in.  One whose password has
+ * expired fails with the right one too, so it is not counted.
+ */
+static void
+login_failed(const CpiiActor *actor, const CpiiPlace *place, bool tls)
+{
+	bool		expired = OidIsValid(actor->login) &&
+		cpii_password_expired(actor->login);
+	char		detail[128];
+	int			suppressed;
+	long		delay;
+
+	if (cpii_lockout_failed(actor->login, place, tls, !expired, &suppressed,
+							&delay))
+		record_login(actor, CPII_ACT_LOGIN_DENIED, "denied",
+					 ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+					 reason_detail(detail, sizeof(detail),
+								   expired ? "password has expired"
+								   : "authentication failed", suppressed));
+}
+
 static void
 client_authentication(Port *port, int status)
 {
 	CpiiActor	actor;
+	CpiiPlace	place;
+	RosterFacts facts;
+	const Refusal *refusal;
+	bool		conflict = false;
 	Oid			role;
 
 	if (prev_client_authentication_hook)
@@ -109,26 +244,40 @@ client_authentication(Port *port, int status)
 
 	role = get_role_oid(port->user_name, true);
 	fill_actor(&actor, role, port->user_name);
+	cpii_place_of_client(&place);
 
 	if (status != STATUS_OK)
 	{
-		record_login(&actor, CPII_ACT_LOGIN_DENIED, "denied",
-					 ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-					 "{\"reason\": \"authentication failed\"}");
+		login_failed(&actor, &place, port->ssl_in_use);
 		return;
 	}
+	if (!OidIsValid(role))
+		return;					/* the server says so itself */
 	if (OidIsValid(cpii_roster_denied(role, role, role)))
+		refuse_login(&actor, &place, &disabled);
+	if (cpii_lockout_locked(role, &place))
+		refuse_login(&actor, &place, &locked);
+	copy_facts(role, &facts);
+	refusal = rules_refuse(role, &facts, &place);
+	if (refusal != NULL)
+		refuse_login(&actor, &place, refusal);
+	if ((facts.flags & ROSTER_PERSON) != 0 &&
+		(facts.flags & (ROSTER_SERVICE | ROSTER_SHARED)) == 0 &&
+		cpii_login_address_conflict != CPII_CONFLICT_OFF)
 	{
-		record_login(&actor, CPII_ACT_LOGIN_DENIED, "denied",
-					 CPII_ERRCODE_ACCOUNT_DISABLED,
-					 "{\"reason\": \"account disabled\"}");
-		ereport(FATAL,
-				(errcode(CPII_ERRCODE_ACCOUNT_DISABLED),
-				 errmsg("account of role \"%s\" is disabled",
-						actor.login_name)));
+		bool		refuse = cpii_login_address_conflict == CPII_CONFLICT_REJECT;
+
+		conflict = cpii_lockout_enter_session(role, &place, refuse);
+		if (conflict && refuse)
+			refuse_login(&actor, &place, &shared);
 	}
+	cpii_lockout_succeeded(role, &place);
 	if (actor.proof == CPII_PROOF_LOGIN)
-		record_login(&actor, CPII_ACT_LOGIN, "ok", 0, NULL);
+	{
+		note_login(role);
+		record_login(&actor, CPII_ACT_LOGIN, "ok", 0,
+					 conflict ? "{\"conflict\": \"in use at another address\"}" : NULL);
+	}
 }
 
 /* a custodian's share of the master key must not reach the log */
@@ -179,6 +328,12 @@ emit_log(ErrorData *edata)
 		inside = false;
 	}
 	hide_shares(edata);
+	if (!inside && MyProc != NULL)
+	{
+		inside = true;
+		cpii_password_scrub_message(edata);
+		inside = false;
+	}
 	if (prev_emit_log_hook)
 		prev_emit_log_hook(edata);
 }

@@ -14,6 +14,8 @@
  */
 #include "postgres.h"
 
+#include <time.h>
+
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -31,10 +33,13 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "people/lockout.h"
 #include "people/login_hook.h"
+#include "people/password.h"
 #include "people/register.h"
 #include "people/roster.h"
 #include "people/roster_table.h"
+#include "policy/gate.h"
 #include "people/set_actor.h"
 
 /* the low bits of a window word count, the high bits number the hour or day */
@@ -42,9 +47,13 @@
 #define WINDOW_COUNT_MASK ((UINT64CONST(1) << WINDOW_COUNT_BITS) - 1)
 #define WINDOW_BUCKET_MASK UINT64CONST(0xFFFFFF)
 
+/* what a clock may be ahead of the machine's uptime and be believed */
+#define CLOCK_JUMP USECS_PER_HOUR
+
 RosterTable *cpii_roster_table = NULL;
 LWLock	   *cpii_roster_lock = NULL;
 LWLock	   *cpii_roster_file_lock = NULL;
+bool		cpii_roster_restricted = false;
 
 /* this backend's last verdict */
 static struct
@@ -107,6 +116,8 @@ roster_init(void *area, bool found, LWLockPadded *locks)
 
 	memset(area, 0, roster_size());
 	pg_atomic_init_u64(&cpii_roster_table->generation, 1);
+	pg_atomic_init_u64(&cpii_roster_table->clock_mark, 0);
+	pg_atomic_init_u64(&cpii_roster_table->clock_mark_uptime, 0);
 	pg_atomic_init_u32(&cpii_roster_table->unsaved, 0);
 	pg_atomic_init_u32(&cpii_roster_table->unsaved_windows, 0);
 	pg_atomic_init_u64(&cpii_roster_table->spill_hour, 0);
@@ -158,7 +169,7 @@ cpii_roster_enter(Oid role)
 	entry = &cpii_roster_entries()[n];
 	memset(entry, 0, sizeof(RosterEntry));
 	entry->role = role;
-	entry->not_after = DT_NOEND;
+	entry->facts.not_after = DT_NOEND;
 	pg_atomic_init_u64(&entry->hour, 0);
 	pg_atomic_init_u64(&entry->day, 0);
 	roster_slots()[slot] = n;
@@ -168,18 +179,9 @@ cpii_roster_enter(Oid role)
 bool
 cpii_roster_set(RosterEntry *entry, const RosterAccount *account)
 {
-	uint32		flags = ROSTER_PERSON | (account->denied ? ROSTER_DENIED : 0);
-
-	if (entry->flags == flags && entry->not_after == account->not_after &&
-		strcmp(entry->staff_no, account->staff_no) == 0 &&
-		strcmp(entry->org, account->org) == 0 &&
-		strcmp(entry->client, account->client) == 0)
+	if (memcmp(&entry->facts, &account->facts, sizeof(RosterFacts)) == 0)
 		return false;
-	entry->flags = flags;
-	entry->not_after = account->not_after;
-	strlcpy(entry->staff_no, account->staff_no, sizeof(entry->staff_no));
-	strlcpy(entry->org, account->org, sizeof(entry->org));
-	strlcpy(entry->client, account->client, sizeof(entry->client));
+	entry->facts = account->facts;
 	return true;
 }
 
@@ -206,8 +208,9 @@ cpii_roster_compact(void)
 	{
 		RosterEntry *e = &entries[i];
 
-		if ((e->flags & ROSTER_PERSON) == 0 &&
+		if ((e->facts.flags & ROSTER_PERSON) == 0 &&
 			e->pending_deny == 0 && e->pending_other == 0 &&
+			e->locked_until < GetCurrentTimestamp() &&
 			(pg_atomic_read_u64(&e->day) >> WINDOW_COUNT_BITS) != today)
 			continue;
 		if (kept != i)
@@ -222,6 +225,85 @@ cpii_roster_compact(void)
 
 /* ---- who may work ---- */
 
+/* microseconds that the machine runs, sleep included */
+static uint64
+uptime(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64) ts.tv_sec * USECS_PER_SEC + (uint64) ts.tv_nsec / 1000;
+}
+
+/*
+ * A clock that jumps ahead while the server runs is believed for the moment,
+ * but not remembered, or a mistake could only be undone by waiting.
+ */
+TimestampTz
+cpii_roster_now(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	uint64		mark = pg_atomic_read_u64(&cpii_roster_table->clock_mark);
+	uint64		then = pg_atomic_read_u64(&cpii_roster_table->clock_mark_uptime);
+	uint64		up;
+
+	if ((uint64) now <= mark)
+		return (TimestampTz) mark;
+	up = uptime();
+	if (then != 0 && up >= then &&
+		(uint64) now - mark > up - then + CLOCK_JUMP)
+		return now;
+	while ((uint64) now > mark)
+	{
+		if (pg_atomic_compare_exchange_u64(&cpii_roster_table->clock_mark,
+										   &mark, (uint64) now))
+		{
+			pg_atomic_write_u64(&cpii_roster_table->clock_mark_uptime, up);
+			return now;
+		}
+	}
+	return (TimestampTz) mark;
+}
+
+/* when the password of this account must have been changed, at the latest */
+static TimestampTz
+password_deadline(const RosterFacts *facts)
+{
+	if (facts->flags & ROSTER_MUST_CHANGE)
+		return DT_NOBEGIN;
+	if (cpii_password_max_age == 0 || (facts->flags & ROSTER_SERVICE) ||
+		TIMESTAMP_IS_NOBEGIN(facts->password_set))
+		return DT_NOEND;
+	return facts->password_set +
+		(cpii_password_max_age + cpii_password_grace) * USECS_PER_DAY;
+}
+
+/* for the gate: is the password younger than it may become? */
+static bool
+password_in_date(Oid role, TimestampTz *until)
+{
+	RosterEntry *entry;
+	RosterFacts facts;
+
+	*until = DT_NOEND;
+	if (cpii_roster_table == NULL)
+		return true;
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	entry = cpii_roster_find(role);
+	if (entry != NULL)
+		facts = entry->facts;
+	LWLockRelease(cpii_roster_lock);
+	if (entry == NULL || (facts.flags & ROSTER_PERSON) == 0)
+		return true;
+	if (facts.flags & ROSTER_MUST_CHANGE)
+		return false;
+	if (cpii_password_max_age == 0 || (facts.flags & ROSTER_SERVICE) ||
+		TIMESTAMP_IS_NOBEGIN(facts.password_set))
+		return true;
+	*until = facts.password_set + cpii_password_max_age * USECS_PER_DAY;
+	return *until > cpii_roster_now();
+}
+
 /*
  * Is one role denied now?  Lowers *deadline to the moment when that may
  * change by itself.
@@ -233,18 +315,36 @@ role_denied(Oid role, TimestampTz *deadline)
 
 	if (!OidIsValid(role) || (entry = cpii_roster_find(role)) == NULL)
 		return false;
-	if (entry->flags & ROSTER_DENIED)
+	if (entry->facts.flags & ROSTER_DENIED)
 		return true;
 	/* a denial that this very transaction has pending must let it commit */
 	if (entry->pending_deny > 0 &&
 		entry->pending_deny > cpii_roster_own_denials(role))
 		return true;
-	if (!TIMESTAMP_IS_NOEND(entry->not_after))
+	if (!TIMESTAMP_IS_NOEND(entry->facts.not_after))
 	{
-		if (entry->not_after <= GetCurrentTimestamp())
+		if (entry->facts.not_after <= cpii_roster_now())
 			return true;
-		*deadline = Min(*deadline, entry->not_after);
+		*deadline = Min(*deadline, entry->facts.not_after);
 	}
+	return false;
+}
+
+/* likewise: must the password be changed before anything else? */
+static bool
+role_restricted(Oid role, TimestampTz *deadline)
+{
+	RosterEntry *entry = cpii_roster_find(role);
+	TimestampTz due;
+
+	if (entry == NULL || (entry->facts.flags & ROSTER_PERSON) == 0)
+		return false;
+	due = password_deadline(&entry->facts);
+	if (TIMESTAMP_IS_NOEND(due))
+		return false;
+	if (TIMESTAMP_IS_NOBEGIN(due) || due <= cpii_roster_now())
+		return true;
+	*deadline = Min(*deadline, due);
 	return false;
 }
 
@@ -263,7 +363,7 @@ cpii_roster_denied(Oid login, Oid session, Oid outer)
 		verdict.login == login && verdict.session == session &&
 		verdict.outer == outer &&
 		(TIMESTAMP_IS_NOEND(verdict.deadline) ||
-		 GetCurrentTimestamp() < verdict.deadline))
+		 cpii_roster_now() < verdict.deadline))
 		return verdict.denied;
 
 	/* what is known of the person may have changed as well */
@@ -278,6 +378,7 @@ cpii_roster_denied(Oid login, Oid session, Oid outer)
 	else if (outer != login && outer != session &&
 			 role_denied(outer, &deadline))
 		denied = outer;
+	cpii_roster_restricted = role_restricted(login, &deadline);
 	LWLockRelease(cpii_roster_lock);
 
 	verdict.generation = generation;
@@ -306,10 +407,10 @@ person_lookup(Oid login, char *staff_no, char *org)
 		return false;
 	LWLockAcquire(cpii_roster_lock, LW_SHARED);
 	entry = cpii_roster_find(login);
-	if (entry != NULL && (entry->flags & ROSTER_PERSON))
+	if (entry != NULL && (entry->facts.flags & ROSTER_PERSON))
 	{
-		strlcpy(staff_no, entry->staff_no, CPII_STAFF_NO_LEN);
-		strlcpy(org, entry->org, CPII_ORG_LEN);
+		strlcpy(staff_no, entry->facts.staff_no, CPII_STAFF_NO_LEN);
+		strlcpy(org, entry->facts.org, CPII_ORG_LEN);
 		found = true;
 	}
 	LWLockRelease(cpii_roster_lock);
@@ -326,9 +427,9 @@ cpii_roster_client(Oid login, char *client)
 		return false;
 	LWLockAcquire(cpii_roster_lock, LW_SHARED);
 	entry = cpii_roster_find(login);
-	if (entry != NULL && (entry->flags & ROSTER_PERSON))
+	if (entry != NULL && (entry->facts.flags & ROSTER_PERSON))
 	{
-		strlcpy(client, entry->client, ROSTER_CLIENT_LEN);
+		strlcpy(client, entry->facts.client, ROSTER_CLIENT_LEN);
 		found = true;
 	}
 	LWLockRelease(cpii_roster_lock);
@@ -339,7 +440,7 @@ static bool
 is_own_worker(void)
 {
 	return MyBgworkerEntry != NULL &&
-		strcmp(MyBgworkerEntry->bgw_library_name, "courier_pii") == 0;
+		strncmp(MyBgworkerEntry->bgw_type, "courier_pii ", 12) == 0;
 }
 
 static pg_noinline void
@@ -484,7 +585,13 @@ cpii_people_init(void)
 	cpii_shmem_register("courier_pii_roster", roster_size, roster_init, 2);
 	cpii_person_lookup = person_lookup;
 	cpii_account_denied = account_denied;
+	cpii_password_in_date = password_in_date;
 	cpii_roster_change_init();
 	cpii_set_actor_init();
+	cpii_roster_read_init();
+	cpii_lockout_init();
 	cpii_login_hook_init();
+	cpii_leaver_init();
+	cpii_password_init();
+	cpii_standby_init();
 }

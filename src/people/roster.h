@@ -21,6 +21,12 @@ extern void cpii_people_init(void);
 extern void cpii_roster_check(void);
 
 /*
+ * Set by the check: the password of the login role must be changed before
+ * anything else.  The guard then asks cpii_password_gate_... (password.h).
+ */
+extern bool cpii_roster_restricted;
+
+/*
  * Make shared memory say what the staff register says; the background worker
  * does it at its start and every ten seconds.  Needs a transaction.
  */

@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * roster_change.c
- *	  Changes of accounts as part of a transaction, and the rebuild of the
- *	  roster from the staff register.
+ *	  Changes of accounts as part of a transaction.
  *
  * A denial is set in shared memory before the transaction commits, so that it
  * holds while the commit is on its way; the snapshot file is written with it
@@ -11,10 +10,6 @@
  * ended; at abort, of a subtransaction too, it is withdrawn.  The commit and
  * abort callbacks never raise: they use memory, signals and the log only.
  *
- * A rebuild must not undo a change that commits while it reads the register:
- * it remembers the generation before its snapshot and leaves entries alone
- * whose last change is younger.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -22,31 +17,24 @@
 #include <signal.h>
 
 #include "access/xact.h"
-#include "access/xlog.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "audit/record.h"
 #include "base/errcodes.h"
-#include "base/internal.h"
-#include "people/register.h"
 #include "people/roster.h"
 #include "people/roster_table.h"
 
-/* window counters alone are worth a new file this often */
-#define WINDOW_SAVE_INTERVAL (60 * USECS_PER_SEC)
-
-extern void cpii_worker_register_task(void (*task) (void), int interval_ms);
+#define MANY_DENIALS 16
 
 typedef struct PendingChange
 {
 	struct PendingChange *next;
 	SubTransactionId subid;
+	bool		end_only;		/* no change of the account, its sessions end */
 	RosterAccount account;
 } PendingChange;
 
@@ -62,7 +50,7 @@ cpii_roster_own_denials(Oid role)
 	uint32		n = 0;
 
 	for (PendingChange *c = pending; c != NULL; c = c->next)
-		if (c->account.denied && c->account.role == role)
+		if ((c->account.facts.flags & ROSTER_DENIED) && c->account.role == role)
 			n++;
 	return n;
 }
@@ -71,7 +59,7 @@ static bool
 any_denial_pending(void)
 {
 	for (PendingChange *c = pending; c != NULL; c = c->next)
-		if (c->account.denied)
+		if (c->account.facts.flags & ROSTER_DENIED)
 			return true;
 	return false;
 }
@@ -86,6 +74,7 @@ cpii_roster_change(const RosterAccount *account)
 	change = MemoryContextAlloc(TopTransactionContext, sizeof(PendingChange));
 	change->subid = GetCurrentSubTransactionId();
 	change->account = *account;
+	change->end_only = false;
 
 	LWLockAcquire(cpii_roster_lock, LW_EXCLUSIVE);
 	entry = cpii_roster_enter(account->role);
@@ -96,7 +85,7 @@ cpii_roster_change(const RosterAccount *account)
 	}
 	if (entry != NULL)
 	{
-		if (account->denied)
+		if (account->facts.flags & ROSTER_DENIED)
 		{
 			entry->pending_deny++;
 			pg_atomic_fetch_add_u64(&cpii_roster_table->generation, 1);
@@ -115,6 +104,25 @@ cpii_roster_change(const RosterAccount *account)
 				 errhint("Raise \"courier_pii.max_staff\" and restart the server.")));
 }
 
+void
+cpii_roster_change_end(Oid role)
+{
+	RosterAccount account;
+	RosterEntry *entry;
+
+	memset(&account, 0, sizeof(account));
+	account.role = role;
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	entry = cpii_roster_find(role);
+	if (entry != NULL)
+		account.facts = entry->facts;
+	LWLockRelease(cpii_roster_lock);
+	/* not a denial: the next login is welcome */
+	account.facts.flags &= ~ROSTER_DENIED;
+	cpii_roster_change(&account);
+	pending->end_only = true;
+}
+
 /* ---- ending sessions ---- */
 
 /*
@@ -123,8 +131,8 @@ cpii_roster_change(const RosterAccount *account)
  * What was read without a lock is checked again under the array lock, so that
  * the signal cannot reach another process that got the same number.
  */
-static void
-end_sessions(Oid role)
+void
+cpii_roster_end_sessions(Oid role)
 {
 	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
 	{
@@ -177,9 +185,10 @@ apply_pending(void)
 
 		if (entry == NULL)
 			continue;			/* cannot happen: it keeps its place */
-		(void) cpii_roster_set(entry, &c->account);
+		if (!c->end_only)
+			(void) cpii_roster_set(entry, &c->account);
 		entry->stamp = generation;
-		if (c->account.denied)
+		if (c->account.facts.flags & ROSTER_DENIED)
 			entry->pending_deny--;
 		else
 			entry->pending_other--;
@@ -188,13 +197,27 @@ apply_pending(void)
 	pg_atomic_write_u32(&cpii_roster_table->unsaved, 1);
 	LWLockRelease(cpii_roster_lock);
 
+	for (PendingChange *c = oldest_first; c != NULL; c = c->next)
+		if (c->end_only)
+			cpii_roster_end_sessions(c->account.role);
+
 	/* new people can wait for the worker, people who left cannot */
 	if (denials)
 	{
+		int			count = 0;
+
 		(void) cpii_roster_file_save();
 		for (PendingChange *c = oldest_first; c != NULL; c = c->next)
-			if (c->account.denied)
-				end_sessions(c->account.role);
+			if (c->account.facts.flags & ROSTER_DENIED)
+			{
+				/* of many, all at once is quicker than one after the other */
+				if (++count > MANY_DENIALS)
+				{
+					cpii_roster_end_sessions(InvalidOid);
+					break;
+				}
+				cpii_roster_end_sessions(c->account.role);
+			}
 	}
 }
 
@@ -235,7 +258,7 @@ withdraw_pending(SubTransactionId subid)
 		count++;
 		if (entry == NULL)
 			continue;			/* cannot happen: it keeps its place */
-		if (pending->account.denied)
+		if (pending->account.facts.flags & ROSTER_DENIED)
 		{
 			entry->pending_deny--;
 			denials = true;
@@ -312,167 +335,9 @@ change_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 	}
 }
 
-/* ---- rebuilding ---- */
-
-static const char *const read_register =
-"SELECT s.login_role::pg_catalog.oid, s.staff_no, s.org,"
-" s.details ->> 'client', s.status <> 'active', s.departed_at"
-" FROM courier_pii.staff_register s"
-" WHERE s.login_role IS NOT NULL"
-" ORDER BY 5 DESC";
-
-static void
-copy_text(SPITupleTable *rows, uint64 row, int column, char *to, Size size)
-{
-	char	   *value = SPI_getvalue(rows->vals[row], rows->tupdesc, column);
-
-	strlcpy(to, value ? value : "", size);
-}
-
-/* run the query above; the result is allocated in the caller's context */
-static RosterAccount *
-read_accounts(uint64 *count)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	RosterAccount *accounts;
-
-	SPI_connect();
-	cpii_internal_execute(read_register, 0, NULL, NULL, NULL, true, 0);
-	*count = SPI_processed;
-	accounts = MemoryContextAllocHuge(caller,
-									  Max(*count, 1) * sizeof(RosterAccount));
-	for (uint64 i = 0; i < *count; i++)
-	{
-		RosterAccount *a = &accounts[i];
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-		Datum		value;
-
-		memset(a, 0, sizeof(*a));
-		a->role = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
-		copy_text(SPI_tuptable, i, 2, a->staff_no, sizeof(a->staff_no));
-		copy_text(SPI_tuptable, i, 3, a->org, sizeof(a->org));
-		copy_text(SPI_tuptable, i, 4, a->client, sizeof(a->client));
-		a->denied = DatumGetBool(SPI_getbinval(row, desc, 5, &isnull));
-		value = SPI_getbinval(row, desc, 6, &isnull);
-		a->not_after = isnull ? DT_NOEND : DatumGetTimestampTz(value);
-	}
-	SPI_finish();
-	return accounts;
-}
-
-/* set what may be set, forget who is gone; returns how many did not fit */
-static uint64
-install_accounts(const RosterAccount *accounts, uint64 count, uint64 as_of)
-{
-	static uint32 last_round = 0;
-	uint32		round = ++last_round;
-	uint64		left_out = 0;
-	bool		changed = false;
-	RosterEntry *entries;
-
-	LWLockAcquire(cpii_roster_lock, LW_EXCLUSIVE);
-	if (cpii_roster_room() < cpii_roster_table->capacity / 4)
-		cpii_roster_compact();
-	entries = cpii_roster_entries();
-	for (uint32 i = 0; i < cpii_roster_table->nentries; i++)
-		entries[i].round = 0;
-
-	for (uint64 i = 0; i < count; i++)
-	{
-		RosterEntry *entry = cpii_roster_enter(accounts[i].role);
-
-		if (entry == NULL)
-		{
-			left_out++;
-			continue;
-		}
-		entry->round = round;
-		if (entry->stamp <= as_of && cpii_roster_set(entry, &accounts[i]))
-			changed = true;
-	}
-	for (uint32 i = 0; i < cpii_roster_table->nentries; i++)
-	{
-		RosterEntry *entry = &entries[i];
-
-		if (entry->round == round || entry->stamp > as_of ||
-			entry->flags == 0)
-			continue;
-		entry->flags = 0;
-		entry->not_after = DT_NOEND;
-		changed = true;
-	}
-	if (changed)
-	{
-		pg_atomic_fetch_add_u64(&cpii_roster_table->generation, 1);
-		pg_atomic_write_u32(&cpii_roster_table->unsaved, 1);
-	}
-	LWLockRelease(cpii_roster_lock);
-	return left_out;
-}
-
-/*
- * Make shared memory say what the staff register says.  Needs a transaction.
- * Does nothing in a database without the extension.
- */
-void
-cpii_roster_rebuild(void)
-{
-	RosterAccount *accounts;
-	uint64		count;
-	uint64		left_out;
-	uint64		as_of;
-
-	if (cpii_roster_table == NULL ||
-		!OidIsValid(cpii_schema_oid(true)) ||
-		!OidIsValid(cpii_relation_oid("staff_register", true)))
-		return;
-
-	as_of = pg_atomic_read_u64(&cpii_roster_table->generation);
-	pg_memory_barrier();
-	PushActiveSnapshot(GetLatestSnapshot());
-	accounts = read_accounts(&count);
-	PopActiveSnapshot();
-
-	left_out = install_accounts(accounts, count, as_of);
-	pfree(accounts);
-	if (left_out > 0)
-		ereport(WARNING,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("shared memory has no room for " UINT64_FORMAT " accounts",
-						left_out),
-				 errdetail("These people are treated as nobody."),
-				 errhint("Raise \"courier_pii.max_staff\" and restart the server.")));
-}
-
-/* the worker's task; it gives us a transaction and catches errors */
-static void
-roster_task(void)
-{
-	static TimestampTz saved_at = 0;
-	TimestampTz now = GetCurrentTimestamp();
-
-	cpii_roster_rebuild();
-	if (!RecoveryInProgress())
-		cpii_register_lapse();
-
-	/* who was missed when the departure committed, or has lapsed since */
-	end_sessions(InvalidOid);
-
-	if (pg_atomic_read_u32(&cpii_roster_table->unsaved) != 0 ||
-		(pg_atomic_read_u32(&cpii_roster_table->unsaved_windows) != 0 &&
-		 now >= saved_at + WINDOW_SAVE_INTERVAL))
-	{
-		(void) cpii_roster_file_save();
-		saved_at = now;
-	}
-}
-
 void
 cpii_roster_change_init(void)
 {
 	RegisterXactCallback(change_xact_callback, NULL);
 	RegisterSubXactCallback(change_subxact_callback, NULL);
-	cpii_worker_register_task(roster_task, 10000);
 }

@@ -29,7 +29,8 @@
 #define ROSTER_FILE "courier_pii_roster"
 #define ROSTER_FILE_TEMPORARY "courier_pii_roster.tmp"
 #define ROSTER_FILE_MAGIC UINT64CONST(0x5254535249495043)
-#define ROSTER_FILE_VERSION 1
+#define ROSTER_FILE_VERSION 2
+#define CLOCK_TOLERANCE (5 * USECS_PER_SEC)
 
 typedef struct RosterFileHeader
 {
@@ -44,11 +45,10 @@ typedef struct RosterFileHeader
 typedef struct RosterFileAccount
 {
 	Oid			role;
-	uint32		flags;
-	TimestampTz not_after;
-	char		staff_no[CPII_STAFF_NO_LEN];
-	char		org[CPII_ORG_LEN];
-	char		client[ROSTER_CLIENT_LEN];
+	uint32		unused;
+	RosterFacts facts;
+	TimestampTz last_login;
+	TimestampTz locked_until;
 	uint64		hour;
 	uint64		day;
 } RosterFileAccount;
@@ -106,11 +106,9 @@ load_account(RosterFileAccount *from)
 
 	if (entry == NULL)
 		return;
-	entry->flags = from->flags;
-	entry->not_after = from->not_after;
-	strlcpy(entry->staff_no, from->staff_no, sizeof(entry->staff_no));
-	strlcpy(entry->org, from->org, sizeof(entry->org));
-	strlcpy(entry->client, from->client, sizeof(entry->client));
+	entry->facts = from->facts;
+	entry->last_login = from->last_login;
+	entry->locked_until = from->locked_until;
 	pg_atomic_write_u64(&entry->hour, from->hour);
 	pg_atomic_write_u64(&entry->day, from->day);
 }
@@ -137,12 +135,21 @@ cpii_roster_file_load(void)
 
 	if (read_accounts(fd, &header, &accounts, &why))
 	{
+		/* time does not go back, whatever the clock says now */
+		pg_atomic_write_u64(&cpii_roster_table->clock_mark,
+							(uint64) header.saved_at);
+		if (header.saved_at > GetCurrentTimestamp() + CLOCK_TOLERANCE)
+			ereport(WARNING,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the clock is behind the time of the roster file"),
+					 errdetail("Departures are judged by the later time."),
+					 errhint("Set the clock right.")));
 		/* denials first, should the table have become smaller */
 		for (uint32 i = 0; i < header.count; i++)
-			if (accounts[i].flags & ROSTER_DENIED)
+			if (accounts[i].facts.flags & ROSTER_DENIED)
 				load_account(&accounts[i]);
 		for (uint32 i = 0; i < header.count; i++)
-			if ((accounts[i].flags & ROSTER_DENIED) == 0)
+			if ((accounts[i].facts.flags & ROSTER_DENIED) == 0)
 				load_account(&accounts[i]);
 	}
 	else
@@ -222,13 +229,11 @@ copy_accounts(RosterFileAccount *to)
 
 		memset(to, 0, sizeof(*to));
 		to->role = from->role;
-		to->flags = from->flags;
+		to->facts = from->facts;
 		if (from->pending_deny > 0)
-			to->flags |= ROSTER_DENIED;
-		to->not_after = from->not_after;
-		strlcpy(to->staff_no, from->staff_no, sizeof(to->staff_no));
-		strlcpy(to->org, from->org, sizeof(to->org));
-		strlcpy(to->client, from->client, sizeof(to->client));
+			to->facts.flags |= ROSTER_DENIED;
+		to->last_login = from->last_login;
+		to->locked_until = from->locked_until;
 		to->hour = pg_atomic_read_u64(&from->hour);
 		to->day = pg_atomic_read_u64(&from->day);
 	}
@@ -248,7 +253,7 @@ save(bool locked)
 	header.version = ROSTER_FILE_VERSION;
 	header.account_size = sizeof(RosterFileAccount);
 	header.count = cpii_roster_table->nentries;
-	header.saved_at = GetCurrentTimestamp();
+	header.saved_at = cpii_roster_now();
 	accounts = malloc(Max(sizeof(RosterFileAccount) * header.count, 1));
 	if (accounts != NULL)
 	{

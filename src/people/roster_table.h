@@ -23,22 +23,52 @@
 #include "base/session.h"
 
 #define ROSTER_CLIENT_LEN 64
+#define ROSTER_NETWORKS 8
 
 #define ROSTER_PERSON	0x01	/* somebody of the staff register has it */
 #define ROSTER_DENIED	0x02	/* departed or suspended */
+#define ROSTER_SERVICE	0x04	/* an application's login, not a person's own */
+#define ROSTER_SHARED	0x08	/* may be used from several places at once */
+#define ROSTER_MUST_CHANGE	0x10	/* the password must be changed first */
+#define ROSTER_ALL_DAYS 0x7F
+
+/* addresses that an account may log in from */
+typedef struct RosterNetwork
+{
+	uint8		family;			/* as in type inet: PGSQL_AF_INET ... */
+	uint8		bits;
+	uint8		address[16];
+} RosterNetwork;
+
+/*
+ * What the registers say of one account.  Compared and copied as bytes: fill
+ * it with zeros first.
+ */
+typedef struct RosterFacts
+{
+	TimestampTz not_after;		/* DT_NOEND: no end */
+	TimestampTz password_set;	/* DT_NOBEGIN: not known */
+	uint32		flags;
+	int16		from_minute;	/* of the day; -1: at any time */
+	int16		to_minute;
+	uint8		weekdays;		/* bit 0 = Sunday */
+	uint8		nnetworks;		/* 0: from anywhere */
+	RosterNetwork networks[ROSTER_NETWORKS];
+	char		staff_no[CPII_STAFF_NO_LEN];
+	char		org[CPII_ORG_LEN];
+	char		client[ROSTER_CLIENT_LEN];
+} RosterFacts;
 
 typedef struct RosterEntry
 {
 	Oid			role;
-	uint32		flags;
 	uint32		pending_deny;	/* uncommitted changes that take the right away */
 	uint32		pending_other;	/* other uncommitted changes */
-	uint64		stamp;			/* generation of the last committed change */
 	uint32		round;			/* last rebuild that saw the account */
-	TimestampTz not_after;		/* DT_NOEND: no end */
-	char		staff_no[CPII_STAFF_NO_LEN];
-	char		org[CPII_ORG_LEN];
-	char		client[ROSTER_CLIENT_LEN];
+	uint64		stamp;			/* generation of the last committed change */
+	RosterFacts facts;
+	TimestampTz last_login;		/* 0: not since this file was made */
+	TimestampTz locked_until;	/* 0: not locked */
 	pg_atomic_uint64 hour;		/* bucket number and count, see roster.c */
 	pg_atomic_uint64 day;
 } RosterEntry;
@@ -46,6 +76,9 @@ typedef struct RosterEntry
 typedef struct RosterTable
 {
 	pg_atomic_uint64 generation;
+	/* the latest time that was ever seen, see cpii_roster_now() */
+	pg_atomic_uint64 clock_mark;
+	pg_atomic_uint64 clock_mark_uptime; /* the machine's uptime then, or 0 */
 	pg_atomic_uint32 unsaved;	/* accounts changed since the file was written */
 	pg_atomic_uint32 unsaved_windows;	/* likewise window counters */
 	/* one pair of counters for all roles that the table has no room for */
@@ -61,11 +94,7 @@ typedef struct RosterTable
 typedef struct RosterAccount
 {
 	Oid			role;
-	bool		denied;
-	TimestampTz not_after;
-	char		staff_no[CPII_STAFF_NO_LEN];
-	char		org[CPII_ORG_LEN];
-	char		client[ROSTER_CLIENT_LEN];
+	RosterFacts facts;
 } RosterAccount;
 
 /* NULL when the library was not preloaded */
@@ -86,6 +115,11 @@ extern void cpii_roster_compact(void);
 extern uint32 cpii_roster_room(void);
 
 /* ---- roster.c; takes the lock itself ---- */
+/*
+ * The time by which deadlines are judged: never earlier than what was seen
+ * before, so that a clock set back revives nobody.
+ */
+extern TimestampTz cpii_roster_now(void);
 /* the first of these roles whose account is denied now, or InvalidOid */
 extern Oid	cpii_roster_denied(Oid login, Oid session, Oid outer);
 /* copy of the person's client code; false when nobody has that login */
@@ -97,9 +131,31 @@ extern bool cpii_roster_client(Oid login, char *client);
  * withdrawn at abort; everything else becomes effective at commit.
  */
 extern void cpii_roster_change(const RosterAccount *account);
+/* end the role's sessions when this transaction commits, and nothing else */
+extern void cpii_roster_change_end(Oid role);
 /* number of denials of this role that this transaction itself has pending */
 extern uint32 cpii_roster_own_denials(Oid role);
 extern void cpii_roster_change_init(void);
+
+/* end the sessions of a role, or with InvalidOid those of every denied role */
+extern void cpii_roster_end_sessions(Oid role);
+
+/* ---- roster_read.c ---- */
+/*
+ * The accounts of one person, or of everybody (NULL), as the registers say.
+ * SPI is connected; the result is allocated in the caller's outer context.
+ */
+extern RosterAccount *cpii_roster_read(const char *staff_no, bool read_only,
+									   MemoryContext context, uint64 *count);
+/* read a person's accounts and hand them to cpii_roster_change */
+extern void cpii_roster_announce(const char *staff_no);
+
+/* for a standby: rebuild when a register has changed; needs a transaction */
+extern void cpii_roster_poll(void);
+extern void cpii_roster_read_init(void);
+
+/* ---- standby.c ---- */
+extern void cpii_standby_init(void);
 
 /* ---- roster_file.c ---- */
 /* called at server start, before anybody else can look */

@@ -400,7 +400,7 @@ ok( wait_until(
 
 # ---- passwords ----
 
-$node->safe_psql($db, q{ALTER ROLE leaver_7 PASSWORD 'correct horse'});
+$node->safe_psql($db, q{ALTER ROLE leaver_7 PASSWORD 'Correct-horse-7-battery'});
 my $hba = $node->data_dir . '/pg_hba.conf';
 my $lines = slurp_file($hba);
 unlink $hba;
@@ -408,14 +408,19 @@ $node->append_conf('pg_hba.conf',
 	"local all leaver_7 scram-sha-256\n$lines");
 $node->reload;
 {
-	local $ENV{PGPASSWORD} = 'correct horse';
+	local $ENV{PGPASSWORD} = 'Correct-horse-7-battery';
 	is(error_as($node, 'leaver_7', 'SELECT 1'), '', 'login with a password');
-	admin(q{SELECT courier_pii.depart('S7')});
+	admin(q{SELECT courier_pii.suspend('S7')});
 	is(error_as($node, 'leaver_7', 'SELECT 1'),
-		'PI005', 'right password after departure');
+		'PI005', 'right password while suspended');
 	$ENV{PGPASSWORD} = 'wrong';
 	is(error_as($node, 'leaver_7', 'SELECT 1'),
 		'28P01', 'a wrong password learns nothing');
+	admin(q{SELECT courier_pii.depart('S7')});
+	my $wrong = message_as($node, 'leaver_7', 'SELECT 1');
+	$ENV{PGPASSWORD} = 'Correct-horse-7-battery';
+	is(message_as($node, 'leaver_7', 'SELECT 1'),
+		$wrong, 'after departure the right password looks like a wrong one');
 }
 
 # ---- a dropped role with a session ----

@@ -1,0 +1,616 @@
+/*-------------------------------------------------------------------------
+ *
+ * password.c
+ *	  Which passwords may be set, and the functions that set them.
+ *
+ * Rules are applied in check_password_hook, whoever sets the password and by
+ * whatever statement.  For roles of people the register is asked too (names,
+ * numbers, history, age), so theirs can be changed in the protected database
+ * only.  A password that arrives hashed cannot be judged: it is refused, or
+ * tried with what anybody would guess first.
+ *
+ * The caller's own statement is never run with other rights: the functions
+ * here build a statement of their own, with the hashed password in it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "base/port.h"
+#include "catalog/pg_authid.h"
+#include "commands/dbcommands.h"
+#include "commands/user.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "libpq/crypt.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "audit/record.h"
+#include "base/compat.h"
+#include "base/errcodes.h"
+#include "base/internal.h"
+#include "base/secret.h"
+#include "base/session.h"
+#include "base/settings.h"
+#include "base/ticket.h"
+#include "people/lockout.h"
+#include "people/password.h"
+#include "people/password_rule.h"
+#include "people/person.h"
+#include "people/roster.h"
+#include "people/roster_table.h"
+
+CPII_EXPORT Datum cpii_change_password(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_set_password(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_suspect_leak(PG_FUNCTION_ARGS);
+
+PG_FUNCTION_INFO_V1(cpii_change_password);
+PG_FUNCTION_INFO_V1(cpii_set_password);
+PG_FUNCTION_INFO_V1(cpii_suspect_leak);
+
+#define GUESS_TIME (500 * 1000)	/* microseconds for trying guesses */
+#define SCRAM_MIN_ITERATIONS 4096
+#define MAX_WORDS 4
+
+bool		cpii_password_own_change = false;
+static check_password_hook_type prev_check_password_hook = NULL;
+
+/* what is known of the person whose password it is */
+typedef struct Subject
+{
+	CpiiPasswordSubject rule;
+	const char *words[MAX_WORDS];
+	bytea	   *digests;
+	bool		person;
+	bool		must_change;
+	bool		service;
+	TimestampTz set_at;
+	char	  **history;		/* verifiers, newest first */
+	int			nhistory;
+} Subject;
+
+static bool
+known_piece(const char *piece, size_t len, void *arg)
+{
+	return cpii_guess_known((bytea *) arg, piece, len);
+}
+
+static bool
+in_home_database(void)
+{
+	return cpii_database != NULL && OidIsValid(MyDatabaseId) &&
+		strcmp(get_database_name(MyDatabaseId), cpii_database) == 0 &&
+		OidIsValid(cpii_schema_oid(true)) &&
+		OidIsValid(cpii_relation_oid("password_history", true));
+}
+
+/* facts of the roster; false when the role is nobody's */
+static bool
+roster_facts(Oid role, RosterFacts *facts)
+{
+	RosterEntry *entry;
+	bool		found = false;
+
+	if (cpii_roster_table == NULL || !OidIsValid(role))
+		return false;
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	entry = cpii_roster_find(role);
+	if (entry != NULL && (entry->facts.flags & ROSTER_PERSON))
+	{
+		*facts = entry->facts;
+		found = true;
+	}
+	LWLockRelease(cpii_roster_lock);
+	return found;
+}
+
+static void
+read_register(Oid role, Subject *subject)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext old;
+	char		role_text[16];
+	const char *texts[2];
+	bool		isnull;
+	Datum		value;
+
+	snprintf(role_text, sizeof(role_text), "%u", role);
+	texts[0] = role_text;
+	texts[1] = psprintf("%d", cpii_password_history);
+	SPI_connect();
+	if (cpii_person_run("SELECT s.display_name, s.details ->> 'pinyin', g.digests,"
+				 " a.must_change, a.password_set_at, a.kind = 'service'"
+				 " FROM courier_pii.account_register a"
+				 " JOIN courier_pii.staff_register s ON s.staff_no = a.staff_no"
+				 " LEFT JOIN courier_pii.person_guess g ON g.staff_no = a.staff_no"
+				 " WHERE a.login_role = $1::pg_catalog.oid", 1, texts) > 0)
+	{
+		HeapTuple	row = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		old = MemoryContextSwitchTo(caller);
+		subject->words[2] = SPI_getvalue(row, desc, 1);
+		subject->words[3] = SPI_getvalue(row, desc, 2);
+		value = SPI_getbinval(row, desc, 3, &isnull);
+		if (!isnull)
+			subject->digests = DatumGetByteaPCopy(value);
+		subject->must_change = DatumGetBool(SPI_getbinval(row, desc, 4, &isnull));
+		subject->set_at = DatumGetTimestampTz(SPI_getbinval(row, desc, 5, &isnull));
+		subject->service = DatumGetBool(SPI_getbinval(row, desc, 6, &isnull));
+		MemoryContextSwitchTo(old);
+	}
+	subject->nhistory = (int) cpii_person_run("SELECT h.verifier FROM courier_pii.password_history h"
+									   " WHERE h.login_role = $1::pg_catalog.oid"
+									   " ORDER BY h.set_at DESC, h.id DESC LIMIT $2::pg_catalog.int8",
+									   2, texts);
+	old = MemoryContextSwitchTo(caller);
+	subject->history = palloc(Max(subject->nhistory, 1) * sizeof(char *));
+	for (int i = 0; i < subject->nhistory; i++)
+		subject->history[i] = SPI_getvalue(SPI_tuptable->vals[i],
+										   SPI_tuptable->tupdesc, 1);
+	MemoryContextSwitchTo(old);
+	SPI_finish();
+}
+
+/* collect what is known; raises where the register is needed and far away */
+static void
+get_subject(Oid role, const char *role_name, Subject *subject)
+{
+	RosterFacts facts;
+
+	memset(subject, 0, sizeof(*subject));
+	subject->words[0] = role_name;
+	if (roster_facts(role, &facts))
+	{
+		subject->person = true;
+		subject->words[1] = pstrdup(facts.staff_no);
+		if (!in_home_database())
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("password of role \"%s\" cannot be changed in this database",
+							role_name),
+					 errhint("Connect to database \"%s\".", cpii_database)));
+		read_register(role, subject);
+	}
+	subject->rule.words = subject->words;
+	subject->rule.nwords = MAX_WORDS;
+	if (subject->digests != NULL)
+	{
+		subject->rule.known = known_piece;
+		subject->rule.arg = subject->digests;
+	}
+}
+
+/* ---- the dictionary ---- */
+
+typedef const char *(*FascistCheckFunction) (const char *password,
+											 const char *dictionary);
+
+/*
+ * cracklib is used where it is installed.  It ends the process when it cannot
+ * open its files, so they are tried before.
+ */
+static const char *
+dictionary_says(const char *password)
+{
+	static FascistCheckFunction check = NULL;
+	static bool tried = false;
+	static bool told = false;
+	static const char *const endings[] = {"pwd", "pwi", "hwm"};
+	bool		usable = true;
+
+	if (cpii_password_dictionary == NULL || cpii_password_dictionary[0] == '\0')
+		return NULL;
+	if (!tried)
+	{
+		void	   *library = dlopen("libcrack.so.2", RTLD_NOW | RTLD_LOCAL);
+
+		tried = true;
+		if (library != NULL)
+			check = (FascistCheckFunction) dlsym(library, "FascistCheck");
+	}
+	for (int i = 0; i < lengthof(endings) && usable; i++)
+		usable = access(psprintf("%s.%s", cpii_password_dictionary, endings[i]),
+						R_OK) == 0;
+	if (check == NULL || !usable)
+	{
+		if (!told)
+			ereport(NOTICE,
+					(errmsg("the password is not looked up in a dictionary"),
+					 errdetail("The library cracklib or its dictionary is not installed."),
+					 errhint("Install cracklib, or set \"courier_pii.password_dictionary\" to an empty string.")));
+		told = true;
+		return NULL;
+	}
+	return check(password, cpii_password_dictionary);
+}
+
+/* ---- rules ---- */
+
+static void
+refuse_weak(const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("password is too weak: %s", why),
+			 errhint("Use at least %d characters of %d kinds, without names, dates, sequences or words.",
+					 cpii_password_min_length, cpii_password_classes)));
+}
+
+/* was the password used before?  One slow comparison for each earlier one */
+static void
+refuse_reused(const Subject *subject, const char *role_name,
+			  const char *password)
+{
+	for (int i = 0; i < subject->nhistory; i++)
+	{
+		const char *detail = NULL;
+
+		CHECK_FOR_INTERRUPTS();
+		if (plain_crypt_verify(role_name, subject->history[i], password,
+							   &detail) == STATUS_OK)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("password was used before"),
+					 errdetail("The last %d passwords cannot be used again.",
+							   cpii_password_history)));
+	}
+}
+
+/* people may not run through their history in an afternoon */
+static void
+refuse_too_soon(Oid role, const Subject *subject)
+{
+	if (!subject->person || subject->must_change || subject->service ||
+		subject->nhistory == 0 || cpii_password_min_age == 0 ||
+		cpii_session_actor()->login != role)
+		return;
+	if (GetCurrentTimestamp() < subject->set_at +
+		cpii_password_min_age * USECS_PER_DAY)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("password was changed less than %d day ago",
+						cpii_password_min_age),
+				 errhint("Call courier_pii.suspect_leak() when somebody else may know it.")));
+}
+
+void
+cpii_password_check(Oid role, const char *role_name, const char *password)
+{
+	CpiiPasswordRules rules;
+	Subject		subject;
+	const char *why;
+	char	   *utf8;
+
+	get_subject(role, role_name, &subject);
+	refuse_too_soon(role, &subject);
+	rules.min_length = cpii_password_min_length;
+	rules.classes = cpii_password_classes;
+	rules.max_run = cpii_password_max_run;
+	utf8 = pg_server_to_any(password, strlen(password), PG_UTF8);
+	for (int i = 0; i < MAX_WORDS; i++)
+		if (subject.words[i] != NULL)
+			subject.words[i] = pg_server_to_any(subject.words[i],
+												strlen(subject.words[i]), PG_UTF8);
+	why = cpii_password_weakness(&rules, &subject.rule, utf8);
+	if (why != NULL)
+		refuse_weak(why);
+	why = dictionary_says(utf8);
+	if (why != NULL)
+		refuse_weak("it is based on a dictionary word");
+	refuse_reused(&subject, role_name, password);
+}
+
+/* ---- passwords that arrive hashed ---- */
+
+/* does the verifier belong to something that anybody would try first? */
+static void
+refuse_guessed(const Subject *subject, const char *role_name,
+			   const char *verifier)
+{
+	static const char *const tails[] = {
+		"", "1", "123", "1234", "12345", "123456", "@123", "!", "2024", "2025",
+		"2026", "@2026"
+	};
+	static const char *const common[] = {
+		"password", "Password1", "123456", "12345678", "123456789", "1234567890",
+		"admin", "admin123", "qwerty", "111111", "000000", "888888", "666666",
+		"abc123", "a123456", "woaini", "5201314", "postgres", "changeme"
+	};
+	TimestampTz start = GetCurrentTimestamp();
+	const char *detail = NULL;
+
+	for (int w = -1; w < MAX_WORDS; w++)
+	{
+		int			n = w < 0 ? lengthof(common) : 2 * lengthof(tails);
+
+		if (w >= 0 && (subject->words[w] == NULL || subject->words[w][0] == '\0'))
+			continue;
+		for (int i = 0; i < n; i++)
+		{
+			char	   *guess = w < 0 ? pstrdup(common[i])
+				: psprintf("%s%s", subject->words[w], tails[i % lengthof(tails)]);
+
+			if (w >= 0 && i >= lengthof(tails))
+				guess[0] = pg_toupper((unsigned char) guess[0]);
+			CHECK_FOR_INTERRUPTS();
+			if (GetCurrentTimestamp() > start + GUESS_TIME)
+				return;
+			if (plain_crypt_verify(role_name, verifier, guess, &detail) == STATUS_OK)
+				refuse_weak("it can be guessed");
+		}
+	}
+}
+
+static void
+check_verifier(Oid role, const char *role_name, const char *verifier,
+			   PasswordType type)
+{
+	Subject		subject;
+
+	get_subject(role, role_name, &subject);
+	refuse_too_soon(role, &subject);
+	if (subject.person && cpii_password_prehashed != CPII_PREHASHED_ALLOW)
+	{
+		int			mode = subject.service ? CPII_PREHASHED_GUESS
+			: cpii_password_prehashed;
+
+		if (mode == CPII_PREHASHED_REJECT)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("password of role \"%s\" must not be hashed before it is sent",
+							role_name),
+					 errdetail("The rules cannot be applied to a hashed password."),
+					 errhint("Use courier_pii.change_password() instead of \\password.")));
+		if (type != PASSWORD_TYPE_SCRAM_SHA_256 ||
+			atoi(strchr(verifier, '$') + 1) < SCRAM_MIN_ITERATIONS)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("password of role \"%s\" is hashed too weakly", role_name),
+					 errhint("Use SCRAM-SHA-256 with at least %d iterations.",
+							 SCRAM_MIN_ITERATIONS)));
+		for (int i = 0; i < subject.nhistory; i++)
+			if (strcmp(subject.history[i], verifier) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("password was used before")));
+	}
+	if (cpii_password_prehashed != CPII_PREHASHED_ALLOW)
+		refuse_guessed(&subject, role_name, verifier);
+}
+
+static void
+check_password(const char *username, const char *shadow_pass,
+			   PasswordType password_type, Datum validuntil_time,
+			   bool validuntil_null)
+{
+	RosterFacts facts;
+	Oid			role;
+
+	if (prev_check_password_hook)
+		prev_check_password_hook(username, shadow_pass, password_type,
+								 validuntil_time, validuntil_null);
+	if (cpii_password_own_change || cpii_roster_table == NULL)
+		return;
+	role = get_role_oid(username, true);
+	/* while setting up, roles of applications come with what they have */
+	if (!cpii_duties_sealed() && !roster_facts(role, &facts))
+	{
+		cpii_password_noted(password_type != PASSWORD_TYPE_PLAINTEXT);
+		return;
+	}
+	if (password_type == PASSWORD_TYPE_PLAINTEXT)
+		cpii_password_check(role, username, shadow_pass);
+	else
+		check_verifier(role, username, shadow_pass, password_type);
+	cpii_password_noted(password_type != PASSWORD_TYPE_PLAINTEXT);
+}
+
+bool
+cpii_password_expired(Oid role)
+{
+	HeapTuple	tup = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	bool		expired = false;
+	bool		isnull;
+	Datum		until;
+
+	if (!HeapTupleIsValid(tup))
+		return false;
+	until = SysCacheGetAttr(AUTHOID, tup, Anum_pg_authid_rolvaliduntil, &isnull);
+	if (!isnull)
+		expired = DatumGetTimestampTz(until) < GetCurrentTimestamp();
+	ReleaseSysCache(tup);
+	return expired;
+}
+
+/* ---- functions ---- */
+
+/* set a password that was checked, by a statement of our own */
+static void
+store_password(Oid role, const char *role_name, const char *password)
+{
+	char	   *verifier = encrypt_password(PASSWORD_TYPE_SCRAM_SHA_256, role_name,
+											password);
+	char	   *sql = psprintf("ALTER ROLE %s PASSWORD %s",
+							   quote_identifier(role_name),
+							   quote_literal_cstr(verifier));
+
+	cpii_password_own_change = true;
+	PG_TRY();
+	{
+		cpii_person_run(sql, 0, NULL);
+	}
+	PG_FINALLY();
+	{
+		cpii_password_own_change = false;
+		cpii_wipe(sql, strlen(sql));
+	}
+	PG_END_TRY();
+}
+
+/* the role's verifier, or NULL */
+static char *
+stored_verifier(Oid role)
+{
+	HeapTuple	tup = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	char	   *result = NULL;
+	bool		isnull;
+	Datum		value;
+
+	if (!HeapTupleIsValid(tup))
+		return NULL;
+	value = SysCacheGetAttr(AUTHOID, tup, Anum_pg_authid_rolpassword, &isnull);
+	if (!isnull)
+		result = TextDatumGetCString(value);
+	ReleaseSysCache(tup);
+	return result;
+}
+
+static char *
+password_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+/* a person's own password: the old one proves who asks */
+Datum
+cpii_change_password(PG_FUNCTION_ARGS)
+{
+	Oid			role = GetAuthenticatedUserId();
+	char	   *role_name;
+	char	   *verifier;
+	char	   *old_password;
+	char	   *new_password;
+	const char *detail = NULL;
+
+	cpii_require_preload();
+	cpii_password_scrub_call();
+	old_password = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	new_password = password_argument(fcinfo, 1, "new_password");
+	PreventCommandIfReadOnly("change_password()");
+	role_name = GetUserNameFromId(role, false);
+	verifier = stored_verifier(role);
+	if (verifier != NULL &&
+		(old_password == NULL ||
+		 plain_crypt_verify(role_name, verifier, old_password,
+							&detail) != STATUS_OK))
+	{
+		CpiiPlace	place;
+		int			suppressed;
+		long		delay;
+
+		/* guessing here is guessing at the door */
+		cpii_place_of_client(&place);
+		(void) cpii_lockout_failed(role, &place, false, true, &suppressed, &delay);
+		cpii_audit_note(CPII_ACT_PASSWORD, "change_password", "denied",
+						"{\"reason\": \"old password is wrong\"}");
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PASSWORD),
+				 errmsg("old password is wrong")));
+	}
+	if (old_password != NULL && cpii_password_similar(old_password, new_password))
+		refuse_weak("it is too similar to the old one");
+	cpii_password_check(role, role_name, new_password);
+
+	SPI_connect();
+	store_password(role, role_name, new_password);
+	cpii_password_enter(role, CPII_PASSWORD_SELF, false, cpii_text_or_null(fcinfo, 2));
+	SPI_finish();
+	cpii_wipe(new_password, strlen(new_password));
+	if (old_password != NULL)
+		cpii_wipe(old_password, strlen(old_password));
+	PG_RETURN_VOID();
+}
+
+/* somebody else's password, to be changed at the next login */
+Datum
+cpii_set_password(PG_FUNCTION_ARGS)
+{
+	Oid			role;
+	char	   *role_name;
+	char	   *password;
+	RosterFacts facts;
+
+	cpii_password_scrub_call();
+	cpii_require_duty("pii_account_admin");
+	role = cpii_role_argument(fcinfo, 0);
+	role_name = cpii_role_name(role);
+	password = password_argument(fcinfo, 1, "new_password");
+	if (!roster_facts(role, &facts) || superuser_arg(role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\" is not an account of anybody", role_name),
+				 errhint("Enter it with courier_pii.hire() or courier_pii.add_account().")));
+	if (cpii_session_actor()->login == role)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("your own password is changed with the old one"),
+				 errhint("Use courier_pii.change_password().")));
+	cpii_password_check(role, role_name, password);
+
+	SPI_connect();
+	store_password(role, role_name, password);
+	cpii_password_enter(role, CPII_PASSWORD_ADMIN,
+						(facts.flags & ROSTER_SERVICE) == 0,
+						cpii_text_or_null(fcinfo, 2));
+	SPI_finish();
+	cpii_wipe(password, strlen(password));
+	PG_RETURN_VOID();
+}
+
+/*
+ * Somebody else may know the password: it is taken away, and sessions that may
+ * have used it end.  Everybody can do that for themselves.
+ */
+Datum
+cpii_suspect_leak(PG_FUNCTION_ARGS)
+{
+	Oid			role;
+	char	   *role_name;
+	RosterFacts facts;
+
+	cpii_require_preload();
+	role = cpii_role_argument(fcinfo, 0);
+	role_name = cpii_role_name(role);
+	if (GetAuthenticatedUserId() != role &&
+		!cpii_session_has_duty("pii_security_admin"))
+		cpii_require_duty("pii_account_admin");
+	if (!roster_facts(role, &facts))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("role \"%s\" is not an account of anybody", role_name),
+				 errhint("Enter it with courier_pii.hire() or courier_pii.add_account().")));
+
+	SPI_connect();
+	cpii_person_run(psprintf("ALTER ROLE %s PASSWORD NULL", quote_identifier(role_name)),
+			 0, NULL);
+	cpii_password_enter(role, CPII_PASSWORD_LEAK, true, cpii_text_or_null(fcinfo, 1));
+	cpii_roster_change_end(role);
+	SPI_finish();
+	ereport(NOTICE,
+			(errmsg("role \"%s\" has no password now, and its sessions end", role_name),
+			 errhint("An account administrator sets a new one with courier_pii.set_password().")));
+	PG_RETURN_VOID();
+}
+
+void
+cpii_password_init(void)
+{
+	prev_check_password_hook = check_password_hook;
+	check_password_hook = check_password;
+}

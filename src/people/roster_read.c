@@ -1,0 +1,342 @@
+/*-------------------------------------------------------------------------
+ *
+ * roster_read.c
+ *	  From the registers to shared memory: one person's accounts as part of a
+ *	  change, or all accounts by the background workers.
+ *
+ * A rebuild must not undo a change that commits while it reads the register:
+ * it remembers the generation before its snapshot and leaves entries alone
+ * whose last change is younger.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include <sys/socket.h>
+
+#include "utils/inet.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/errcodes.h"
+#include "base/internal.h"
+#include "people/register.h"
+#include "people/roster.h"
+#include "people/roster_table.h"
+
+/* the file is written anew this often, for window counters and the clock */
+#define WINDOW_SAVE_INTERVAL (60 * USECS_PER_SEC)
+#define CLOCK_SAVE_INTERVAL (10 * USECS_PER_MINUTE)
+#define POLL_FULL_INTERVAL (10 * USECS_PER_SEC)
+
+extern void cpii_worker_register_task(void (*task) (void), int interval_ms);
+
+/*
+ * $1 = staff number, or null for everybody.  Denied accounts come first, should
+ * there be no room for all.  An account ends with the person's work, or with
+ * the contract of a unit that the person belongs to.
+ */
+static const char *const read_register =
+"WITH RECURSIVE unit (code, ends) AS ("
+" SELECT o.code, o.contract_end FROM courier_pii.org_register o"
+" WHERE o.parent IS NULL"
+" UNION ALL"
+" SELECT o.code, LEAST(o.contract_end, u.ends)"
+" FROM courier_pii.org_register o JOIN unit u ON o.parent = u.code)"
+" SELECT a.login_role::pg_catalog.oid, s.staff_no, s.org,"
+" s.details ->> 'client',"
+" CASE WHEN a.kind = 'service' THEN a.disabled"
+" ELSE s.status <> 'active' OR a.disabled END AS denied,"
+" CASE WHEN a.kind = 'service' THEN NULL"
+" ELSE LEAST(s.departed_at, u.ends) END,"
+" a.kind = 'service', a.sharing,"
+" a.must_change AND p.rolpassword IS NOT NULL,"
+" CASE WHEN p.rolpassword IS NOT NULL THEN a.password_set_at END,"
+" a.from_minute, a.to_minute, a.weekdays, a.addresses"
+" FROM courier_pii.account_register a"
+" JOIN courier_pii.staff_register s ON s.staff_no = a.staff_no"
+" LEFT JOIN unit u ON u.code = s.org"
+" LEFT JOIN pg_catalog.pg_authid p ON p.oid = a.login_role"
+" WHERE $1::pg_catalog.text IS NULL OR a.staff_no = $1"
+" ORDER BY 5 DESC";
+
+static void
+copy_text(SPITupleTable *rows, uint64 row, int column, char *to, Size size)
+{
+	char	   *value = SPI_getvalue(rows->vals[row], rows->tupdesc, column);
+
+	strlcpy(to, value ? value : "", size);
+}
+
+/* a value that is a null-free scalar, or the default */
+static Datum
+scalar(HeapTuple row, TupleDesc desc, int column, Datum when_null)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, desc, column, &isnull);
+
+	return isnull ? when_null : value;
+}
+
+static void
+copy_networks(RosterFacts *facts, Datum array)
+{
+	ArrayType  *networks = DatumGetArrayTypeP(array);
+	Datum	   *values;
+	bool	   *nulls;
+	int			count;
+
+	deconstruct_array(networks, CIDROID, -1, false, TYPALIGN_INT,
+					  &values, &nulls, &count);
+	for (int i = 0; i < count && facts->nnetworks < ROSTER_NETWORKS; i++)
+	{
+		RosterNetwork *to = &facts->networks[facts->nnetworks];
+		inet	   *from;
+
+		if (nulls[i])
+			continue;
+		from = DatumGetInetPP(values[i]);
+		to->family = (uint8) ip_family(from);
+		to->bits = (uint8) ip_bits(from);
+		memcpy(to->address, ip_addr(from), ip_addrsize(from));
+		facts->nnetworks++;
+	}
+}
+
+RosterAccount *
+cpii_roster_read(const char *staff_no, bool read_only, MemoryContext context,
+				 uint64 *count)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {(Datum) 0};
+	RosterAccount *accounts;
+
+	if (staff_no != NULL)
+		values[0] = CStringGetTextDatum(staff_no);
+	cpii_internal_execute(read_register, 1, types, values,
+						  staff_no ? " " : "n", read_only, 0);
+	*count = SPI_processed;
+	accounts = MemoryContextAllocHuge(context,
+									  Max(*count, 1) * sizeof(RosterAccount));
+	memset(accounts, 0, Max(*count, 1) * sizeof(RosterAccount));
+	for (uint64 i = 0; i < *count; i++)
+	{
+		RosterAccount *a = &accounts[i];
+		RosterFacts *f = &a->facts;
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		Datum		networks;
+		bool		isnull;
+
+		a->role = DatumGetObjectId(scalar(row, desc, 1, (Datum) 0));
+		copy_text(SPI_tuptable, i, 2, f->staff_no, sizeof(f->staff_no));
+		copy_text(SPI_tuptable, i, 3, f->org, sizeof(f->org));
+		copy_text(SPI_tuptable, i, 4, f->client, sizeof(f->client));
+		f->flags = ROSTER_PERSON;
+		if (DatumGetBool(scalar(row, desc, 5, BoolGetDatum(false))))
+			f->flags |= ROSTER_DENIED;
+		f->not_after = DatumGetTimestampTz(scalar(row, desc, 6,
+												  TimestampTzGetDatum(DT_NOEND)));
+		if (DatumGetBool(scalar(row, desc, 7, BoolGetDatum(false))))
+			f->flags |= ROSTER_SERVICE;
+		if (DatumGetBool(scalar(row, desc, 8, BoolGetDatum(false))))
+			f->flags |= ROSTER_SHARED;
+		if (DatumGetBool(scalar(row, desc, 9, BoolGetDatum(false))))
+			f->flags |= ROSTER_MUST_CHANGE;
+		f->password_set = DatumGetTimestampTz(scalar(row, desc, 10,
+													 TimestampTzGetDatum(DT_NOBEGIN)));
+		f->from_minute = DatumGetInt16(scalar(row, desc, 11, Int16GetDatum(-1)));
+		f->to_minute = DatumGetInt16(scalar(row, desc, 12, Int16GetDatum(-1)));
+		f->weekdays = (uint8) DatumGetInt16(scalar(row, desc, 13,
+												   Int16GetDatum(ROSTER_ALL_DAYS)));
+		networks = SPI_getbinval(row, desc, 14, &isnull);
+		if (!isnull)
+			copy_networks(f, networks);
+	}
+	return accounts;
+}
+
+void
+cpii_roster_announce(const char *staff_no)
+{
+	uint64		count;
+	RosterAccount *accounts = cpii_roster_read(staff_no, false,
+											   CurrentMemoryContext, &count);
+
+	for (uint64 i = 0; i < count; i++)
+		cpii_roster_change(&accounts[i]);
+	pfree(accounts);
+}
+
+/* ---- rebuilding ---- */
+
+/* set what may be set, forget who is gone; returns how many did not fit */
+static uint64
+install_accounts(const RosterAccount *accounts, uint64 count, uint64 as_of)
+{
+	static uint32 last_round = 0;
+	uint32		round = ++last_round;
+	uint64		left_out = 0;
+	bool		changed = false;
+	RosterEntry *entries;
+
+	LWLockAcquire(cpii_roster_lock, LW_EXCLUSIVE);
+	if (cpii_roster_room() < cpii_roster_table->capacity / 4)
+		cpii_roster_compact();
+	entries = cpii_roster_entries();
+	for (uint32 i = 0; i < cpii_roster_table->nentries; i++)
+		entries[i].round = 0;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		RosterEntry *entry = cpii_roster_enter(accounts[i].role);
+
+		if (entry == NULL)
+		{
+			left_out++;
+			continue;
+		}
+		entry->round = round;
+		if (entry->stamp <= as_of && cpii_roster_set(entry, &accounts[i]))
+			changed = true;
+	}
+	for (uint32 i = 0; i < cpii_roster_table->nentries; i++)
+	{
+		RosterEntry *entry = &entries[i];
+
+		if (entry->round == round || entry->stamp > as_of ||
+			entry->facts.flags == 0)
+			continue;
+		memset(&entry->facts, 0, sizeof(RosterFacts));
+		entry->facts.not_after = DT_NOEND;
+		changed = true;
+	}
+	if (changed)
+	{
+		pg_atomic_fetch_add_u64(&cpii_roster_table->generation, 1);
+		pg_atomic_write_u32(&cpii_roster_table->unsaved, 1);
+	}
+	LWLockRelease(cpii_roster_lock);
+	return left_out;
+}
+
+/*
+ * Make shared memory say what the staff register says.  Needs a transaction.
+ * Does nothing in a database without the extension.
+ */
+void
+cpii_roster_rebuild(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	RosterAccount *accounts;
+	uint64		count;
+	uint64		left_out;
+	uint64		as_of;
+
+	if (cpii_roster_table == NULL ||
+		!OidIsValid(cpii_schema_oid(true)) ||
+		!OidIsValid(cpii_relation_oid("account_register", true)))
+		return;
+
+	as_of = pg_atomic_read_u64(&cpii_roster_table->generation);
+	pg_memory_barrier();
+	PushActiveSnapshot(GetLatestSnapshot());
+	SPI_connect();
+	accounts = cpii_roster_read(NULL, true, caller, &count);
+	SPI_finish();
+	PopActiveSnapshot();
+
+	left_out = install_accounts(accounts, count, as_of);
+	pfree(accounts);
+	if (left_out > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("shared memory has no room for " UINT64_FORMAT " accounts",
+						left_out),
+				 errdetail("These people are treated as nobody."),
+				 errhint("Raise \"courier_pii.max_staff\" and restart the server.")));
+}
+
+static void
+save_when_due(void)
+{
+	static TimestampTz saved_at = 0;
+	TimestampTz now = cpii_roster_now();
+
+	if (pg_atomic_read_u32(&cpii_roster_table->unsaved) != 0 ||
+		now >= saved_at + CLOCK_SAVE_INTERVAL ||
+		(pg_atomic_read_u32(&cpii_roster_table->unsaved_windows) != 0 &&
+		 now >= saved_at + WINDOW_SAVE_INTERVAL))
+	{
+		(void) cpii_roster_file_save();
+		saved_at = now;
+	}
+}
+
+/* the worker's task; it gives us a transaction and catches errors */
+static void
+roster_task(void)
+{
+	cpii_roster_rebuild();
+
+	/* who was missed when the departure committed, or has lapsed since */
+	cpii_roster_end_sessions(InvalidOid);
+	save_when_due();
+}
+
+/*
+ * Has a committed transaction changed a register since the last call?  Every
+ * change leaves a younger transaction number in some row, and rows are never
+ * deleted, so the sum of the numbers grows.
+ */
+static bool
+registers_changed(void)
+{
+	static char last[64] = "";
+	char	   *sum;
+	bool		changed;
+
+	SPI_connect();
+	cpii_internal_execute("SELECT pg_catalog.concat("
+						  " (SELECT pg_catalog.sum(r.xmin::pg_catalog.text::pg_catalog.int8) FROM courier_pii.staff_register r), ' ',"
+						  " (SELECT pg_catalog.sum(r.xmin::pg_catalog.text::pg_catalog.int8) FROM courier_pii.account_register r), ' ',"
+						  " (SELECT pg_catalog.sum(r.xmin::pg_catalog.text::pg_catalog.int8) FROM courier_pii.org_register r))",
+						  0, NULL, NULL, NULL, true, 1);
+	sum = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	changed = strcmp(sum, last) != 0;
+	strlcpy(last, sum, sizeof(last));
+	SPI_finish();
+	return changed;
+}
+
+void
+cpii_roster_poll(void)
+{
+	static TimestampTz read_at = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!OidIsValid(cpii_schema_oid(true)) ||
+		!OidIsValid(cpii_relation_oid("account_register", true)))
+		return;
+	if (registers_changed() || now < read_at ||
+		now >= read_at + POLL_FULL_INTERVAL)
+	{
+		cpii_roster_rebuild();
+		read_at = now;
+	}
+	cpii_roster_end_sessions(InvalidOid);
+	save_when_due();
+}
+
+void
+cpii_roster_read_init(void)
+{
+	cpii_worker_register_task(roster_task, 10000);
+}
