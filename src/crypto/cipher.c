@@ -285,6 +285,26 @@ cpii_cipher_seal(CpiiCipher *cipher, const unsigned char nonce[CPII_NONCE_LEN],
 							CPII_AEAD_TAG_LEN, tag) == 1;
 }
 
+/* both parts of the associated data; in one call when they are short */
+static bool
+open_aad(EVP_CIPHER_CTX *ctx, const unsigned char *aad, size_t aadlen,
+		 const unsigned char *aad2, size_t aad2len)
+{
+	unsigned char both[64];
+	int			len;
+
+	if (aadlen + aad2len <= sizeof(both))
+	{
+		memcpy(both, aad, aadlen);
+		if (aad2len > 0)
+			memcpy(both + aadlen, aad2, aad2len);
+		return EVP_DecryptUpdate(ctx, NULL, &len, both, (int) (aadlen + aad2len)) == 1;
+	}
+	return EVP_DecryptUpdate(ctx, NULL, &len, aad, (int) aadlen) == 1 &&
+		(aad2len == 0 ||
+		 EVP_DecryptUpdate(ctx, NULL, &len, aad2, (int) aad2len) == 1);
+}
+
 bool
 cpii_cipher_open(CpiiCipher *cipher, const unsigned char nonce[CPII_NONCE_LEN],
 				 const unsigned char *aad, size_t aadlen,
@@ -306,15 +326,20 @@ cpii_cipher_open(CpiiCipher *cipher, const unsigned char nonce[CPII_NONCE_LEN],
 			return true;
 	}
 	else if (EVP_DecryptInit_ex2(cipher->dec, NULL, NULL, nonce, NULL) == 1 &&
-			 EVP_DecryptUpdate(cipher->dec, NULL, &len, aad, (int) aadlen) == 1 &&
-			 (aad2len == 0 ||
-			  EVP_DecryptUpdate(cipher->dec, NULL, &len, aad2, (int) aad2len) == 1) &&
+			 open_aad(cipher->dec, aad, aadlen, aad2, aad2len) &&
 			 (inlen == 0 ||
-			  EVP_DecryptUpdate(cipher->dec, out, &len, in, (int) inlen) == 1) &&
-			 EVP_CIPHER_CTX_ctrl(cipher->dec, EVP_CTRL_AEAD_SET_TAG,
-								 CPII_AEAD_TAG_LEN, (void *) tag) == 1 &&
-			 EVP_DecryptFinal_ex(cipher->dec, dummy, &len) == 1)
-		return true;
+			  EVP_DecryptUpdate(cipher->dec, out, &len, in, (int) inlen) == 1))
+	{
+		/* the control function would take twice as long */
+		OSSL_PARAM	params[2];
+
+		params[0] = OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG,
+													  (void *) tag, CPII_AEAD_TAG_LEN);
+		params[1] = OSSL_PARAM_construct_end();
+		if (EVP_CIPHER_CTX_set_params(cipher->dec, params) == 1 &&
+			EVP_DecryptFinal_ex(cipher->dec, dummy, &len) == 1)
+			return true;
+	}
 	cpii_wipe(out, inlen);
 	return false;
 }

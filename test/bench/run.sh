@@ -286,6 +286,7 @@ timed="-T $seconds"
 	fi
 	pair 'list of 100 rows, 300 values: view | plain' - 1 'list_masked 6001 reader' 'list_plain 6001 reader' $timed -M prepared
 	pair 'list of 100 rows, masked: view | plain' - 1 'list_masked 6001 outsider' 'list_plain 6001 reader' $timed -M prepared
+	. "${0%/*}/masks.sh"
 	pair 'point read, 1 client: audited | not audited' 0.7 1 'point_masked 6001 reader' 'point_plain 6001 reader' $timed -M prepared
 	pair 'point read, 2 clients: audited | not audited' 0.7 2 'point_masked 6001 reader' 'point_plain 6001 reader' $timed -M prepared
 	pair 'point read, planned each time: audited | not' 0.7 1 'point_masked 6001 reader' 'point_plain 6001 reader' $timed
