@@ -19,6 +19,7 @@ OBJS = \
 	src/base/session.o \
 	src/base/settings.o \
 	src/base/shmem.o \
+	src/base/snapshot.o \
 	src/base/ticket.o \
 	src/crypto/agent.o \
 	src/crypto/channel.o \
@@ -89,6 +90,7 @@ OBJS = \
 	src/policy/index_rebuild.o \
 	src/policy/key_command.o \
 	src/policy/lift.o \
+	src/policy/limits.o \
 	src/policy/lift_barrier.o \
 	src/policy/lift_write.o \
 	src/policy/masked_view.o \
@@ -116,6 +118,9 @@ OBJS = \
 	src/guard/backup.o \
 	src/guard/destroy.o \
 	src/guard/examined.o \
+	src/guard/budget.o \
+	src/guard/gate.o \
+	src/guard/live.o \
 	src/guard/meter.o \
 	src/guard/outflow.o \
 	src/guard/plan_mark.o \
@@ -129,6 +134,7 @@ OBJS = \
 	src/guard/trojan.o \
 	src/guard/utility_hook.o \
 	src/guard/watch.o \
+	src/guard/window.o \
 	src/people/actor.o \
 	src/people/actor_key.o \
 	src/people/actor_token.o \
@@ -211,6 +217,7 @@ REGRESS = \
 	62_tickets \
 	63_destroy \
 	64_disclosure_ticket \
+	60_meter \
 	99_privileges
 ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii

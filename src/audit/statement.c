@@ -17,7 +17,7 @@
 #include "base/settings.h"
 
 CpiiStatement cpii_statement;
-CpiiAllowanceSource cpii_allowance_source = NULL;
+CpiiBudgetSource cpii_budget_source = NULL;
 CpiiBeginRecord cpii_begin_record = NULL;
 
 static inline uint32
@@ -33,60 +33,72 @@ admit(void)
 	cpii_statement.admitted = true;
 }
 
-static pg_noinline void
-ask_allowance(void)
+void
+cpii_statement_counts(int64 counts[CPII_NBUDGETS])
 {
-	if (!cpii_statement.admitted)
+	counts[CPII_BUDGET_CLEAR] = cpii_statement.disclosed;
+	counts[CPII_BUDGET_PROBES] = cpii_statement.probes;
+	counts[CPII_BUDGET_MASKED] = cpii_statement.masked;
+	counts[CPII_BUDGET_SEALED] = cpii_statement.sealed;
+}
+
+static const char *
+limit_message(CpiiBudget budget)
+{
+	switch (budget)
+	{
+		case CPII_BUDGET_PROBES:
+			return "search limit reached";
+		case CPII_BUDGET_MASKED:
+			return "masked value limit reached";
+		case CPII_BUDGET_SEALED:
+			return "sealed export limit reached";
+		default:
+			return "disclosure limit reached";
+	}
+}
+
+static const char *
+limit_detail(CpiiBudget budget)
+{
+	switch (budget)
+	{
+		case CPII_BUDGET_PROBES:
+			return "%lld searches by real value were made by this statement; no more are allowed in it and the current window.";
+		case CPII_BUDGET_MASKED:
+			return "%lld masked values were shown by this statement; no more are allowed in it and the current window.";
+		case CPII_BUDGET_SEALED:
+			return "%lld rows with sealed values were sent by this statement; no more are allowed in it and the current window.";
+		default:
+			return "%lld clear values were disclosed by this statement; no more are allowed in it and the current window.";
+	}
+}
+
+/* nothing is granted any more: ask the guard, and refuse when it has nothing */
+static pg_noinline void
+ask_for_more(CpiiBudget budget)
+{
+	CpiiStatement *s = &cpii_statement;
+	int64		counts[CPII_NBUDGETS];
+
+	if (!s->admitted)
 		admit();
-	cpii_statement.allowance = -1;
-	cpii_statement.probe_allowance = -1;
-	if (cpii_allowance_source != NULL)
-		cpii_allowance_source(&cpii_statement);
-	cpii_statement.allowance_known = true;
-}
-
-static pg_noinline void
-over_disclosure_limit(void)
-{
-	bool		first = !cpii_statement.limit_hit;
-
-	cpii_statement.limit_hit = true;
-	if (cpii_enforcement == CPII_ENFORCE_ON)
-		ereport(ERROR,
-				(errcode(CPII_ERRCODE_LIMIT_REACHED),
-				 errmsg("disclosure limit reached"),
-				 errdetail("%lld clear values were disclosed by this statement; %lld were allowed in this statement and the current window.",
-						   (long long) cpii_statement.disclosed,
-						   (long long) cpii_statement.allowance),
-				 errhint("Narrow the query, or ask a security administrator for a higher limit or an export ticket.")));
-	if (first)
-		ereport(WARNING,
-				(errcode(CPII_ERRCODE_LIMIT_REACHED),
-				 errmsg("disclosure limit reached"),
-				 errdetail("%lld clear values were allowed in this statement and the current window.",
-						   (long long) cpii_statement.allowance)));
-}
-
-static pg_noinline void
-over_probe_limit(void)
-{
-	bool		first = !cpii_statement.limit_hit;
-
-	cpii_statement.limit_hit = true;
-	if (cpii_enforcement == CPII_ENFORCE_ON)
-		ereport(ERROR,
-				(errcode(CPII_ERRCODE_LIMIT_REACHED),
-				 errmsg("search limit reached"),
-				 errdetail("%lld searches by real value were made by this statement; %lld were allowed.",
-						   (long long) cpii_statement.probes,
-						   (long long) cpii_statement.probe_allowance),
-				 errhint("Search for fewer values, or ask a security administrator for a ticket.")));
-	if (first)
-		ereport(WARNING,
-				(errcode(CPII_ERRCODE_LIMIT_REACHED),
-				 errmsg("search limit reached"),
-				 errdetail("%lld searches by real value were allowed in this statement.",
-						   (long long) cpii_statement.probe_allowance)));
+	if (cpii_budget_source == NULL)
+	{
+		s->granted[budget] = PG_INT64_MAX;
+		return;
+	}
+	if (cpii_budget_source(budget))
+		return;
+	cpii_statement_counts(counts);
+	s->limit_hit = true;
+	if (cpii_enforcement != CPII_ENFORCE_ON)
+		s->granted[budget] = PG_INT64_MAX;	/* warn once */
+	ereport(cpii_enforcement == CPII_ENFORCE_ON ? ERROR : WARNING,
+			(errcode(CPII_ERRCODE_LIMIT_REACHED),
+			 errmsg_internal("%s", _(limit_message(budget))),
+			 errdetail_internal(limit_detail(budget), (long long) counts[budget]),
+			 errhint("Narrow the statement, or ask a security administrator for a higher limit or an export ticket.")));
 }
 
 void
@@ -94,10 +106,8 @@ cpii_statement_disclose(int class_id)
 {
 	CpiiStatement *s = &cpii_statement;
 
-	if (unlikely(!s->allowance_known))
-		ask_allowance();
-	if (unlikely(s->allowance >= 0 && s->disclosed >= s->allowance))
-		over_disclosure_limit();
+	if (unlikely(s->disclosed >= s->granted[CPII_BUDGET_CLEAR]))
+		ask_for_more(CPII_BUDGET_CLEAR);
 	s->disclosed++;
 	if (cpii_inflight != NULL)
 		cpii_inflight->disclosed = s->disclosed;
@@ -112,12 +122,14 @@ cpii_statement_disclose(int class_id)
 void
 cpii_statement_mask(int class_id)
 {
-	if (unlikely(!cpii_statement.admitted) && !cpii_statement.allowance_known)
-		admit();
-	cpii_statement.masked++;
+	CpiiStatement *s = &cpii_statement;
+
+	if (unlikely(s->masked >= s->granted[CPII_BUDGET_MASKED]))
+		ask_for_more(CPII_BUDGET_MASKED);
+	s->masked++;
 	if (cpii_inflight != NULL)
-		cpii_inflight->masked = cpii_statement.masked;
-	cpii_statement.classes |= class_bit(class_id);
+		cpii_inflight->masked = s->masked;
+	s->classes |= class_bit(class_id);
 }
 
 void
@@ -125,14 +137,22 @@ cpii_statement_probe(int class_id)
 {
 	CpiiStatement *s = &cpii_statement;
 
-	if (unlikely(!s->allowance_known))
-		ask_allowance();
-	if (unlikely(s->probe_allowance >= 0 && s->probes >= s->probe_allowance))
-		over_probe_limit();
+	if (unlikely(s->probes >= s->granted[CPII_BUDGET_PROBES]))
+		ask_for_more(CPII_BUDGET_PROBES);
 	s->probes++;
 	if (cpii_inflight != NULL)
 		cpii_inflight->probes = s->probes;
 	s->classes |= class_bit(class_id);
+}
+
+void
+cpii_statement_sealed_row(void)
+{
+	CpiiStatement *s = &cpii_statement;
+
+	if (unlikely(s->sealed >= s->granted[CPII_BUDGET_SEALED]))
+		ask_for_more(CPII_BUDGET_SEALED);
+	s->sealed++;
 }
 
 void

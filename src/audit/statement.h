@@ -17,6 +17,16 @@
 
 #define CPII_MAX_STATEMENT_RELATIONS 16
 
+/* what is counted, and limited, apart */
+typedef enum CpiiBudget
+{
+	CPII_BUDGET_CLEAR,			/* clear values */
+	CPII_BUDGET_PROBES,			/* searches and literals sealed */
+	CPII_BUDGET_MASKED,			/* masked values */
+	CPII_BUDGET_SEALED,			/* rows with sealed values sent out */
+	CPII_NBUDGETS
+} CpiiBudget;
+
 typedef struct CpiiStatement
 {
 	bool		open;			/* a top-level statement is being accounted */
@@ -28,13 +38,14 @@ typedef struct CpiiStatement
 	bool		admitted;		/* the spool was asked whether it has room */
 	bool		limit_hit;		/* PI001 was raised (or warned of) */
 	int64		disclosed;
-	int64		carried;		/* clear values that earlier slices of the cursors
-								 * read here gave, each in an account of its own */
-	int64		masked;
 	int64		probes;
-	bool		allowance_known;	/* the two below were asked for */
-	int64		allowance;		/* clear values allowed; -1 = unlimited */
-	int64		probe_allowance;	/* likewise for probes */
+	int64		masked;
+	int64		sealed;
+	int64		granted[CPII_NBUDGETS]; /* what the four above may reach before
+										 * the guard is asked for more */
+	int64		carried[CPII_NBUDGETS]; /* what earlier slices of the cursors
+										 * read here took, each in an account
+										 * of its own */
 	uint32		classes;		/* bit n = class n was met at the door; bit 0
 								 * = a company's own class */
 	int			nrelations;
@@ -51,26 +62,33 @@ cpii_statement_used(void)
 	const CpiiStatement *s = &cpii_statement;
 
 	return s->nrelations > 0 || s->disclosed > 0 || s->masked > 0 ||
-		s->probes > 0 || s->limit_hit;
+		s->probes > 0 || s->sealed > 0 || s->limit_hit;
 }
 
 /*
- * Called by the door before it returns a clear value: raises PI001 when the
- * allowance is used up (warns once in "warn" mode), else counts it.  The guard
- * supplies the allowance lazily through cpii_allowance_source at the first
- * clear value or probe of a statement: the numbers that "disclosed" and
- * "probes" of this account may reach.
+ * Called by the door before it returns a value: raises PI001 when nothing more
+ * is granted (warns once in "warn" mode), else counts it.
  */
 extern void cpii_statement_disclose(int class_id);
 extern void cpii_statement_mask(int class_id);
 extern void cpii_statement_probe(int class_id);
 
+/* a row with sealed values is about to leave */
+extern void cpii_statement_sealed_row(void);
+
+/* the four counts, in the order of CpiiBudget */
+extern void cpii_statement_counts(int64 counts[CPII_NBUDGETS]);
+
 /* remember a protected relation (deduplicated) */
 extern void cpii_statement_touch(Oid relid);
 
-/* installed by the guard: fill allowance and probe_allowance */
-typedef void (*CpiiAllowanceSource) (CpiiStatement *statement);
-extern CpiiAllowanceSource cpii_allowance_source;
+/*
+ * Installed by the guard: raise cpii_statement.granted[budget] above the count
+ * and return true, or return false when the limit is reached.  Limits are
+ * handed out in blocks, so that shared counters are not touched for each value.
+ */
+typedef bool (*CpiiBudgetSource) (CpiiBudget budget);
+extern CpiiBudgetSource cpii_budget_source;
 
 /*
  * Installed by the guard: called while begin_seq is 0 and the count of clear

@@ -144,6 +144,20 @@
 #define CPII_MY_PROC_NUMBER (MyProc->pgprocno)
 #endif
 
+/* a session's place among all that there can be; negative when it has none */
+#if PG_VERSION_NUM >= 170000
+#define CPII_MY_BACKEND_PLACE ((int) MyProcNumber)
+#else
+#define CPII_MY_BACKEND_PLACE (MyBackendId - 1)
+#endif
+
+/* a background worker, not a client's session */
+#if PG_VERSION_NUM >= 180000
+#define CPII_IS_WORKER_PROC(proc) (!(proc)->isRegularBackend)
+#else
+#define CPII_IS_WORKER_PROC(proc) ((proc)->isBackgroundWorker)
+#endif
+
 /* the authenticated identity moved in 16 */
 #if PG_VERSION_NUM >= 160000
 #define CPII_AUTHN_ID() (MyClientConnectionInfo.authn_id)

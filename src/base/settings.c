@@ -29,11 +29,20 @@ char	   *cpii_database = NULL;
 int			cpii_default_limit_day = 20000;
 int			cpii_default_limit_hour = 5000;
 int			cpii_default_limit_statement = 1000;
+int			cpii_default_masked_limit_day = -1;
+int			cpii_default_masked_limit_hour = -1;
+int			cpii_default_masked_limit_statement = -1;
 int			cpii_default_probe_limit = 1000;
+int			cpii_default_probe_limit_day = 20000;
+int			cpii_default_probe_limit_hour = 5000;
+int			cpii_default_sealed_limit_day = -1;
+int			cpii_default_sealed_limit_hour = -1;
+int			cpii_default_sealed_limit_statement = -1;
 int			cpii_destroy_backup_within = 7 * 24 * 3600;
 int			cpii_destroy_limit = 1000;
 char	   *cpii_destroy_window = NULL;
 int			cpii_enforcement = CPII_ENFORCE_ON;
+int			cpii_estimate_factor = 10;
 int			cpii_feed_brake_floor = 5;
 int			cpii_feed_brake_percent = 5;
 int			cpii_inactive_days = 30;
@@ -231,10 +240,42 @@ cpii_settings_init(void)
 							"Sets the number of clear values per statement for a person without a limit entry.",
 							NULL, &cpii_default_limit_statement, 1000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.default_masked_limit_day",
+							"Sets the number of masked values per day for a person without a budget entry.",
+							"-1 is no limit.", &cpii_default_masked_limit_day, -1, -1, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.default_masked_limit_hour",
+							"Sets the number of masked values per hour for a person without a budget entry.",
+							"-1 is no limit.", &cpii_default_masked_limit_hour, -1, -1, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.default_masked_limit_statement",
+							"Sets the number of masked values per statement for a person without a budget entry.",
+							"-1 is no limit.", &cpii_default_masked_limit_statement, -1, -1, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomIntVariable("courier_pii.default_probe_limit",
 							"Sets the number of searches by real value per statement.",
 							"Equality searches and seals of literals outside plain INSERT are counted as probes.",
 							&cpii_default_probe_limit, 1000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.default_probe_limit_day",
+							"Sets the number of searches by real value per day for a person without a budget entry.",
+							"-1 is no limit.", &cpii_default_probe_limit_day, 20000, -1, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.default_probe_limit_hour",
+							"Sets the number of searches by real value per hour for a person without a budget entry.",
+							"-1 is no limit.", &cpii_default_probe_limit_hour, 5000, -1, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.default_sealed_limit_day",
+							"Sets the number of rows of sealed values sent out per day for a person without a budget entry.",
+							"-1 is no limit.", &cpii_default_sealed_limit_day, -1, -1, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.default_sealed_limit_hour",
+							"Sets the number of rows of sealed values sent out per hour for a person without a budget entry.",
+							"-1 is no limit.", &cpii_default_sealed_limit_hour, -1, -1, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.default_sealed_limit_statement",
+							"Sets the number of rows of sealed values sent out per statement for a person without a budget entry.",
+							"-1 is no limit.", &cpii_default_sealed_limit_statement, -1, -1, INT_MAX,
 							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomIntVariable("courier_pii.destroy_backup_within",
 							"Sets how old the verified backup may be that destruction of personal data asks for.",
@@ -255,6 +296,11 @@ cpii_settings_init(void)
 							 "With \"warn\" a statement over its limit is recorded and warned about, not ended.  Masks are never affected.",
 							 &cpii_enforcement, CPII_ENFORCE_ON, enforcement_options,
 							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.estimate_factor",
+							"Sets how far above the limit an estimate must be to refuse a statement before its first row.",
+							"A multiple of the person's limit per statement; 0 turns estimates off.",
+							&cpii_estimate_factor, 10, 0, 1000000,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomIntVariable("courier_pii.hr_feed_brake_floor",
 							"Sets the number of departures that a personnel feed may always contain.",
 							NULL, &cpii_feed_brake_floor, 5, 0, 1000000,

@@ -25,6 +25,7 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "guard/guard.h"
+#include "guard/live.h"
 #include "policy/catalog.h"
 #include "policy/gate.h"
 
@@ -84,8 +85,10 @@ cpii_account_open(CommandTag tag, const char *source, uint64 query_id)
 	{
 		before_shmem_exit(close_at_exit, (Datum) 0);
 		cpii_outflow_start_backend();
+		cpii_live_start();
 		exit_registered = true;
 	}
+	cpii_meter_open();
 	cpii_statement_reset();
 	cpii_statement.open = true;
 	cpii_account_unsettled = true;
@@ -298,7 +301,6 @@ record_refusal(CpiiAuditEvent *event)
 void
 cpii_account_close_used(void)
 {
-	int64		disclosed = cpii_statement.disclosed;
 	CpiiAuditEvent event;
 	char		query[MAX_QUERY_TEXT];
 
@@ -315,7 +317,7 @@ cpii_account_close_used(void)
 	 * another end of the same statement.
 	 */
 	cpii_statement.open = false;
-	cpii_meter_charge(disclosed);
+	cpii_meter_settle();
 	if (cpii_statement.limit_hit)
 	{
 		/* the error was caught by the statement's code, or was a warning */
@@ -392,13 +394,12 @@ close_with(int sqlstate, const char *outcome)
 {
 	CpiiAuditEvent event;
 	char		query[MAX_QUERY_TEXT];
-	int64		disclosed = cpii_statement.disclosed;
 	bool		refused = strcmp(outcome, "denied") == 0;
 
 	if (!cpii_statement.open)
 		return;
 	cpii_statement.open = false;
-	cpii_meter_charge(disclosed);
+	cpii_meter_settle();
 	if (!cpii_statement_used())
 	{
 		cpii_account_unsettled = false;
@@ -450,8 +451,9 @@ begin_record(void)
 		event.disclosed = 1;
 		event.rows_returned = 1;
 		event.classes = cpii_statement.classes;
-		cpii_meter_charge(1);
+		cpii_meter_settle();
 		(void) cpii_audit_write(&event, false);
+		cpii_meter_open();
 		cpii_statement_reset();
 	}
 }
@@ -494,6 +496,7 @@ cpii_account_at_abort(void)
 {
 	if (cpii_statement.open)
 		close_with(ERRCODE_INTERNAL_ERROR, "error");
+	cpii_meter_open();
 	cpii_statement_reset();
 }
 

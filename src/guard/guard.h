@@ -189,18 +189,26 @@ extern void cpii_trojan_init(void);
 extern int	cpii_executor_depth;
 
 /* ---- meter.c ---- */
+
+/* values between two looks at the shared counters */
+#define CPII_METER_BLOCK 64
+
 extern void cpii_meter_init(void);
-/* charge the person's windows with what a statement disclosed */
-extern void cpii_meter_charge(int64 disclosed);
+/* an account begins */
+extern void cpii_meter_open(void);
+/* is the open account free of limits by a ticket, or is there one to use? */
+extern bool cpii_meter_lift(CpiiBudget budget);
+/* put what the account took into the person's windows; give the rest back */
+extern void cpii_meter_settle(void);
 
 /*
- * A cursor or portal that is read in slices is one statement for its limit,
+ * A cursor or portal that is read in slices is one statement for its limits,
  * though each slice has an account of its own.  Called around each run of a
  * plan, with the account's number; "forget" when a plan starts anew.
  */
 extern void cpii_meter_enter_slice(const QueryDesc *query, uint64 account);
 extern void cpii_meter_leave_slice(const QueryDesc *query, uint64 account,
-								   int64 disclosed);
+								   const int64 before[CPII_NBUDGETS]);
 extern HTAB *cpii_meter_slices;	/* NULL: no plan gave anything yet */
 extern void cpii_meter_forget_slice(const QueryDesc *query);
 
@@ -212,6 +220,20 @@ cpii_meter_forget_slices(const QueryDesc *query)
 }
 
 extern void cpii_meter_at_end(void);
+
+/* ---- gate.c ---- */
+
+/*
+ * A limit is reached: does a ticket that the session names lift it for this
+ * statement?  Uses the ticket up.  Raises PI002 when the ticket does not fit.
+ */
+extern bool cpii_gate_ticket(CpiiBudget budget);
+
+/*
+ * Raise PI001 before the first row when the planner expects far more clear
+ * values than the person has left.  count: rows asked for, 0 = all.
+ */
+extern void cpii_gate_estimate(PlannedStmt *plan, uint64 count);
 
 /* ---- access.c ---- */
 extern void cpii_access_init(void);

@@ -1,102 +1,191 @@
 /*-------------------------------------------------------------------------
  *
  * meter.c
- *	  How many clear values a person may still be shown.
+ *	  How much a statement may still take of each budget.
  *
- * The unit is one clear value.  A statement's allowance is what is left of the
- * smallest of three limits: per statement, per hour, per day.  It is worked
- * out at the first clear value of the statement; what was disclosed is charged
- * to the hour and day when the statement ends, so statements that run side by
- * side may together pass a window by one statement each.
+ * Four budgets are counted apart: clear values, probes, masked values, and rows
+ * with sealed values that leave.  Each has a limit per statement, per hour and
+ * per day; the last two belong to the person, over all their sessions (see
+ * window.c).
  *
- * What a cursor gave in earlier slices is remembered until the transaction
+ * Limits are handed to the door in blocks of CPII_METER_BLOCK: the shared
+ * counters are touched once a block and once when the statement ends, not for
+ * each value.  A block is reserved before its first value is shown, so sessions
+ * side by side never pass a limit together; what a statement did not use is
+ * given back when it ends, so meanwhile a person may be refused one block for
+ * each of their other sessions early.
+ *
+ * What a cursor took in earlier slices is remembered until the transaction
  * ends, so that many small slices give no more than one large one.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "audit/statement.h"
 #include "base/session.h"
-#include "base/settings.h"
 #include "guard/guard.h"
-#include "people/roster.h"
+#include "guard/live.h"
+#include "guard/window.h"
 #include "policy/catalog.h"
 
-/* one plan that has given clear values in this transaction */
+/* one plan that has taken something in this transaction */
 typedef struct Slices
 {
 	const QueryDesc *query;		/* hash key; never followed */
 	uint64		account;		/* the account that runs it now */
-	int64		settled;		/* given in earlier accounts */
-	int64		current;		/* given in this account */
+	int64		settled[CPII_NBUDGETS]; /* taken in earlier accounts */
+	int64		current[CPII_NBUDGETS]; /* taken in this account */
 } Slices;
 
 HTAB	   *cpii_meter_slices = NULL;
 
-static int64
-smaller(int64 allowance, int64 limit, int64 used)
-{
-	int64		left;
+/* what the open account holds of the windows, and for whom */
+static bool holding = false;
+static CpiiPersonKey holder;
+static int64 reserved[CPII_NBUDGETS];
+static int64 settled[CPII_NBUDGETS];	/* counts up to here are in the windows */
 
-	if (limit < 0)
-		return allowance;
-	left = Max(limit - used, 0);
-	return (allowance < 0 || left < allowance) ? left : allowance;
-}
+/* a ticket lifted the limits of the open account */
+static bool lifted = false;
 
 static void
-fill_allowance(CpiiStatement *statement)
+hold_for(const CpiiActor *who)
 {
-	CpiiLimits	limits = cpii_policy_limits();
-	int64		hour;
-	int64		day;
-	int64		allowance = -1;
+	CpiiPersonKey person;
 
-	cpii_roster_window_used(cpii_session_actor()->login, &hour, &day);
-	allowance = smaller(allowance, limits.per_statement, statement->carried);
-	allowance = smaller(allowance, limits.per_hour, hour);
-	allowance = smaller(allowance, limits.per_day, day);
-	statement->allowance = allowance;
-	statement->probe_allowance = cpii_default_probe_limit;
+	cpii_person_key(who, &person);
+	if (holding && !cpii_person_same(&person, &holder))
+		cpii_meter_settle();	/* another person acts from here on */
+	holder = person;
+	holding = true;
+}
+
+static bool
+more(CpiiBudget budget)
+{
+	CpiiStatement *s = &cpii_statement;
+	const CpiiActor *who = cpii_session_actor();
+	CpiiLimits	limits = cpii_policy_limits(budget);
+	int64		counts[CPII_NBUDGETS];
+	int64		used;
+	int64		held;
+	int64		want = CPII_METER_BLOCK;
+
+	hold_for(who);
+	cpii_statement_counts(counts);
+	used = counts[budget];
+	if (lifted ||
+		(limits.per_statement < 0 && limits.per_hour < 0 && limits.per_day < 0))
+	{
+		/* nothing to ask for; the windows learn of it when it ends */
+		s->granted[budget] = used + CPII_METER_BLOCK;
+		cpii_live_progress(counts);
+		return true;
+	}
+	if (limits.per_statement >= 0)
+		want = Min(want, limits.per_statement - s->carried[budget] - used);
+	held = reserved[budget] - (used - settled[budget]);
+	if (want > 0 && held > 0)
+	{
+		/* left from before a slice of a cursor was counted in */
+		s->granted[budget] = used + Min(want, held);
+		return true;
+	}
+	if (want > 0)
+		want = cpii_window_reserve(&holder, budget, want,
+								   limits.per_hour, limits.per_day);
+	if (want > 0)
+	{
+		reserved[budget] += want;
+		s->granted[budget] = used + want;
+		cpii_live_progress(counts);
+		return true;
+	}
+	if (cpii_meter_lift(budget))
+	{
+		s->granted[budget] = used + CPII_METER_BLOCK;
+		return true;
+	}
+	return false;
+}
+
+bool
+cpii_meter_lift(CpiiBudget budget)
+{
+	if (!lifted)
+		lifted = cpii_gate_ticket(budget);
+	return lifted;
 }
 
 void
-cpii_meter_charge(int64 disclosed)
+cpii_meter_settle(void)
 {
-	const CpiiActor *who = cpii_session_actor_last();
+	int64		counts[CPII_NBUDGETS];
+	int64		taken[CPII_NBUDGETS];
 
-	if (disclosed > 0 && who != NULL)
-		cpii_roster_window_add(who->login, disclosed);
+	if (!holding)
+		return;
+	cpii_statement_counts(counts);
+	for (int b = 0; b < CPII_NBUDGETS; b++)
+	{
+		taken[b] = counts[b] - settled[b];
+		if (taken[b] != reserved[b])
+			cpii_window_add(&holder, b, taken[b] - reserved[b]);
+		reserved[b] = 0;
+		settled[b] = counts[b];
+		cpii_statement.granted[b] = 0;
+	}
+	cpii_live_settle(&holder, taken);
+	holding = false;
+}
+
+void
+cpii_meter_open(void)
+{
+	if (unlikely(holding))
+		cpii_meter_settle();
+	memset(settled, 0, sizeof(settled));
+	lifted = false;
 }
 
 void
 cpii_meter_enter_slice(const QueryDesc *query, uint64 account)
 {
 	Slices	   *entry;
+	int64		counts[CPII_NBUDGETS];
 
 	if (cpii_meter_slices == NULL)
 		return;
 	entry = hash_search(cpii_meter_slices, &query, HASH_FIND, NULL);
 	if (entry == NULL || entry->account == account)
 		return;
-	entry->settled += entry->current;
-	entry->current = 0;
 	entry->account = account;
-	cpii_statement.carried += entry->settled;
-	cpii_statement.allowance_known = false;
+	cpii_statement_counts(counts);
+	for (int b = 0; b < CPII_NBUDGETS; b++)
+	{
+		entry->settled[b] += entry->current[b];
+		entry->current[b] = 0;
+		cpii_statement.carried[b] += entry->settled[b];
+		cpii_statement.granted[b] = counts[b];
+	}
 }
 
 void
-cpii_meter_leave_slice(const QueryDesc *query, uint64 account, int64 disclosed)
+cpii_meter_leave_slice(const QueryDesc *query, uint64 account,
+					   const int64 before[CPII_NBUDGETS])
 {
 	Slices	   *entry;
+	int64		counts[CPII_NBUDGETS];
+	bool		any = false;
 	bool		found;
 
-	if (disclosed <= 0)
+	cpii_statement_counts(counts);
+	for (int b = 0; b < CPII_NBUDGETS; b++)
+		any |= counts[b] != before[b];
+	if (!any)
 		return;
 	if (cpii_meter_slices == NULL)
 	{
@@ -106,13 +195,17 @@ cpii_meter_leave_slice(const QueryDesc *query, uint64 account, int64 disclosed)
 		ctl.entrysize = sizeof(Slices);
 		ctl.hcxt = TopMemoryContext;
 		cpii_meter_slices = hash_create("courier_pii cursors", 16, &ctl,
-							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+										HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(cpii_meter_slices, &query, HASH_ENTER, &found);
 	if (!found)
-		entry->settled = entry->current = 0;
+	{
+		memset(entry->settled, 0, sizeof(entry->settled));
+		memset(entry->current, 0, sizeof(entry->current));
+	}
 	entry->account = account;
-	entry->current += disclosed;
+	for (int b = 0; b < CPII_NBUDGETS; b++)
+		entry->current[b] += counts[b] - before[b];
 }
 
 /* an address may be used again */
@@ -134,5 +227,7 @@ cpii_meter_at_end(void)
 void
 cpii_meter_init(void)
 {
-	cpii_allowance_source = fill_allowance;
+	cpii_budget_source = more;
+	cpii_window_init();
+	cpii_live_init();
 }

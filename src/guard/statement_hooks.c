@@ -232,7 +232,7 @@ typedef struct Frame
 	int			save_planning;
 	int			save_depth;
 	DestReceiver *save_dest;
-	int64		disclosed;		/* before the run */
+	int64		before[CPII_NBUDGETS];	/* counts before the run */
 	int64		examined;
 } Frame;
 
@@ -307,7 +307,8 @@ leave_frame(QueryDesc *queryDesc, const Frame *frame)
 
 /* everything that happens before the executor produces its first row */
 static void
-enter_frame(QueryDesc *queryDesc, Frame *frame, CpiiWatchReceiver *watch)
+enter_frame(QueryDesc *queryDesc, uint64 count, Frame *frame,
+			CpiiWatchReceiver *watch)
 {
 	PlannedStmt *plan = queryDesc->plannedstmt;
 	bool		touched = cpii_account_touch_plan(plan);
@@ -318,6 +319,9 @@ enter_frame(QueryDesc *queryDesc, Frame *frame, CpiiWatchReceiver *watch)
 		cpii_account_action(frame->action);
 	else if (touched && frame->action != CPII_ACT_READ)
 		cpii_account_widen(frame->action);	/* a DO block that writes */
+	if (touched &&
+		(frame->opened || goes_out(queryDesc->dest, frame->save_depth)))
+		cpii_gate_estimate(plan, count);
 	if (touched && plan->commandType == CMD_SELECT &&
 		(frame->action == CPII_ACT_EXPORT || frame->action == CPII_ACT_COPY))
 		cpii_account_begin(true);
@@ -347,7 +351,7 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 	int			save_depth = cpii_executor_depth;
 	bool		save_writing;
 	bool		save_no_clear;
-	int64		before;
+	int64		before[CPII_NBUDGETS];
 	bool		opened;
 
 	if (save_depth == 0)
@@ -356,7 +360,7 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 							   queryDesc->plannedstmt->queryId);
 	save_writing = opened ? false : cpii_statement.writing;
 	save_no_clear = opened ? false : cpii_statement.no_clear;
-	before = cpii_statement.disclosed;
+	cpii_statement_counts(before);
 	PG_TRY();
 	{
 		if (unlikely(cpii_meter_slices != NULL) && !CPII_EXECUTE_ONCE)
@@ -387,9 +391,8 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 	cpii_planning_depth = save_planning;
 	cpii_statement.writing = save_writing;
 	cpii_statement.no_clear = save_no_clear;
-	if (unlikely(cpii_statement.disclosed != before) && !CPII_EXECUTE_ONCE)
-		cpii_meter_leave_slice(queryDesc, cpii_account_number(),
-							   cpii_statement.disclosed - before);
+	if (unlikely(cpii_statement_used()) && !CPII_EXECUTE_ONCE)
+		cpii_meter_leave_slice(queryDesc, cpii_account_number(), before);
 	if (opened || goes_out(queryDesc->dest, save_depth))
 		cpii_account_rows((int64) queryDesc->estate->es_processed);
 	if (opened)
@@ -431,7 +434,7 @@ run_watched(CPII_EXECUTOR_RUN_PARAMS)
 	classify(queryDesc, &frame);
 	frame.save_no_clear = frame.opened ? false : cpii_statement.no_clear;
 	frame.save_writing = frame.opened ? false : cpii_statement.writing;
-	frame.disclosed = cpii_statement.disclosed;
+	cpii_statement_counts(frame.before);
 	frame.examined = 0;
 
 	PG_TRY();
@@ -439,7 +442,7 @@ run_watched(CPII_EXECUTOR_RUN_PARAMS)
 		/* a slice that goes on from an earlier statement; nested ones do not */
 		if (!CPII_EXECUTE_ONCE)
 			cpii_meter_enter_slice(queryDesc, cpii_account_number());
-		enter_frame(queryDesc, &frame, &watch);
+		enter_frame(queryDesc, count, &frame, &watch);
 		frame.examined = cpii_examined(queryDesc);
 		if (frame.opened)
 			cpii_account_running(queryDesc, frame.examined);
@@ -463,8 +466,7 @@ run_watched(CPII_EXECUTOR_RUN_PARAMS)
 	leave_frame(queryDesc, &frame);
 	cpii_account_examined(cpii_examined(queryDesc) - frame.examined);
 	if (!CPII_EXECUTE_ONCE)
-		cpii_meter_leave_slice(queryDesc, cpii_account_number(),
-							   cpii_statement.disclosed - frame.disclosed);
+		cpii_meter_leave_slice(queryDesc, cpii_account_number(), frame.before);
 	if (queryDesc->estate != NULL &&
 		(frame.opened || goes_out(queryDesc->dest, frame.save_depth)))
 		cpii_account_rows((int64) queryDesc->estate->es_processed);

@@ -32,6 +32,7 @@
 #include "base/internal.h"
 #include "base/session.h"
 #include "base/settings.h"
+#include "base/ticket.h"
 #include "policy/catalog.h"
 #include "policy/gate.h"
 #include "sealed/seal.h"
@@ -44,12 +45,6 @@
 #define DISC_VALID_UNTIL 6
 #define DISC_TBL 7
 #define DISC_COL 8
-
-/* columns of courier_pii.disclosure_limit */
-#define LIMIT_GRANTEE 1
-#define LIMIT_STATEMENT 2
-#define LIMIT_HOUR 3
-#define LIMIT_DAY 4
 
 /* columns of courier_pii.masked_view_register */
 #define VIEW_VIEW 1
@@ -86,7 +81,7 @@ static CpiiGranted by_class[CPII_CLASS_LAST + 1];
 static bool level_known[CPII_CLASS_LAST + 1];
 static CpiiLevel level_of[CPII_CLASS_LAST + 1];
 static bool searchable_of[CPII_CLASS_LAST + 1];
-static CpiiLimits limits;
+static CpiiLimits limits[CPII_NBUDGETS];
 static HTAB *columns = NULL;	/* NULL when no column entries exist */
 static bool superuser_person = false;
 
@@ -289,55 +284,6 @@ load_disclosures(Oid relid)
 }
 
 static void
-widen(int64 *limit, bool *set, Datum d, bool isnull)
-{
-	int64		value = isnull ? -1 : DatumGetInt64(d);
-
-	if (!*set)
-		*limit = value;
-	else if (*limit != -1 && (value == -1 || value > *limit))
-		*limit = value;
-	*set = true;
-}
-
-static void
-load_limits(void)
-{
-	Oid			relid = cpii_relation_oid("disclosure_limit", true);
-	bool		set[3] = {false, false, false};
-
-	limits.per_statement = cpii_default_limit_statement;
-	limits.per_hour = cpii_default_limit_hour;
-	limits.per_day = cpii_default_limit_day;
-	if (OidIsValid(relid))
-	{
-		Relation	rel = table_open(relid, AccessShareLock);
-		TupleDesc	desc = RelationGetDescr(rel);
-		SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-		HeapTuple	tup;
-
-		while (HeapTupleIsValid(tup = systable_getnext(scan)))
-		{
-			bool		isnull;
-			Datum		d = heap_getattr(tup, LIMIT_GRANTEE, desc, &isnull);
-
-			if (!cpii_policy_acts_as(DatumGetObjectId(d)))
-				continue;
-			d = heap_getattr(tup, LIMIT_STATEMENT, desc, &isnull);
-			widen(&limits.per_statement, &set[0], d, isnull);
-			d = heap_getattr(tup, LIMIT_HOUR, desc, &isnull);
-			widen(&limits.per_hour, &set[1], d, isnull);
-			d = heap_getattr(tup, LIMIT_DAY, desc, &isnull);
-			widen(&limits.per_day, &set[2], d, isnull);
-		}
-		systable_endscan(scan);
-		table_close(rel, AccessShareLock);
-	}
-	if (superuser_person)
-		limits.per_statement = limits.per_hour = limits.per_day = 0;
-}
-
-static void
 load_person(const CpiiActor *who)
 {
 	Oid			relid = cpii_policy_version_relation();
@@ -366,7 +312,7 @@ load_person(const CpiiActor *who)
 	{
 		if (OidIsValid(relid) && !superuser_person)
 			load_disclosures(relid);
-		load_limits();
+		cpii_limits_load(superuser_person, limits);
 		cpii_gate_load(who, &person_deadline);
 	}
 	PG_CATCH();
@@ -485,10 +431,10 @@ cpii_policy_searchable(int class_id)
 }
 
 CpiiLimits
-cpii_policy_limits(void)
+cpii_policy_limits(CpiiBudget budget)
 {
 	ensure_person();
-	return limits;
+	return limits[budget];
 }
 
 const char *

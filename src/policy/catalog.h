@@ -13,6 +13,7 @@
 #ifndef CPII_POLICY_CATALOG_H
 #define CPII_POLICY_CATALOG_H
 
+#include "audit/statement.h"
 #include "base/classes.h"
 #include "policy/matrix.h"
 
@@ -42,7 +43,18 @@ typedef CpiiLevel (*CpiiTicketLevel) (int class_id, Oid relid, const bytea *valu
 extern CpiiTicketLevel cpii_ticket_level_hook;
 
 /* limits of the person: the widest of their entries, else the defaults */
-extern CpiiLimits cpii_policy_limits(void);
+extern CpiiLimits cpii_policy_limits(CpiiBudget budget);
+
+/* what somebody without an entry may take */
+extern CpiiLimits cpii_policy_default_limits(CpiiBudget budget);
+
+/* the limits of the person who acts, from the registers (for the cache) */
+extern void cpii_limits_load(bool superuser_person,
+							 CpiiLimits limits[CPII_NBUDGETS]);
+
+/* budgets by name: clear, probes, masked, sealed */
+extern const char *cpii_budget_name(CpiiBudget budget);
+extern bool cpii_budget_by_name(const char *name, CpiiBudget *budget);
 
 /*
  * Does the person act in this role: a member by login (ignoring superuser
