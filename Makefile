@@ -139,6 +139,7 @@ OBJS = \
 	src/people/actor_key.o \
 	src/people/actor_token.o \
 	src/people/appoint.o \
+	src/people/feed.o \
 	src/people/guess.o \
 	src/people/leaver.o \
 	src/people/lockout.o \
@@ -173,6 +174,7 @@ SCHEMA_PARTS = \
 	schema/32_protect_online.sql \
 	schema/40_people.sql \
 	schema/41_leavers.sql \
+	schema/42_feed.sql \
 	schema/43_passwords.sql \
 	schema/45_actor.sql \
 	schema/46_gate.sql \

@@ -175,6 +175,30 @@ cpii_roster_announce(const char *staff_no)
 	pfree(accounts);
 }
 
+void
+cpii_roster_announce_all(void)
+{
+	uint64		count;
+	RosterAccount *accounts = cpii_roster_read(NULL, false,
+											   CurrentMemoryContext, &count);
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		RosterEntry *entry;
+		bool		same;
+
+		LWLockAcquire(cpii_roster_lock, LW_SHARED);
+		entry = cpii_roster_find(accounts[i].role);
+		same = entry != NULL &&
+			memcmp(&entry->facts, &accounts[i].facts, sizeof(RosterFacts)) == 0;
+		LWLockRelease(cpii_roster_lock);
+		/* denials were announced one by one, when they were made */
+		if (!same && (accounts[i].facts.flags & ROSTER_DENIED) == 0)
+			cpii_roster_change(&accounts[i]);
+	}
+	pfree(accounts);
+}
+
 /* ---- rebuilding ---- */
 
 /* set what may be set, forget who is gone; returns how many did not fit */

@@ -150,6 +150,8 @@ extern RosterAccount *cpii_roster_read(const char *staff_no, bool read_only,
 /* read a person's accounts and hand them to cpii_roster_change */
 extern void cpii_roster_announce(const char *staff_no);
 
+/* the same for every account of which shared memory knows something else */
+extern void cpii_roster_announce_all(void);
 /* for a standby: rebuild when a register has changed; needs a transaction */
 extern void cpii_roster_poll(void);
 extern void cpii_roster_read_init(void);
