@@ -599,6 +599,34 @@ cpii_keyring_search_epochs(int class_id, int *epochs, int max)
 	return n;
 }
 
+int
+cpii_keyring_tag_epoch(int class_id, int epoch)
+{
+	static CipherKey last = {-1, -1};
+	static bool last_scoped = false;
+
+	/* a property that never changes once the epoch is known */
+	if (last.class_id != class_id || last.epoch != epoch)
+	{
+		CpiiEpochEntry *entry = cpii_epoch_find(class_id, epoch);
+
+		if (entry == NULL)
+			return 0;
+		last.class_id = class_id;
+		last.epoch = epoch;
+		last_scoped = entry->tag_scope == CPII_TAGS_EPOCH;
+	}
+	return last_scoped ? epoch : 0;
+}
+
+bool
+cpii_keyring_search_scoped(int class_id)
+{
+	int			epochs[2];
+
+	return cpii_keyring_search_epochs(class_id, epochs, 2) != 1 || epochs[0] != 0;
+}
+
 /* ---- the rest ---- */
 
 const unsigned char *

@@ -58,6 +58,14 @@ extern CpiiMac *cpii_keyring_mac(int class_id, CpiiMacPurpose purpose, int epoch
  */
 extern int	cpii_keyring_search_epochs(int class_id, int *epochs, int max);
 
+/*
+ * The "epoch" argument for cpii_keyring_mac that gives the tags of values of
+ * an epoch: the epoch itself, or 0 when its tags are keyed for the class.
+ */
+extern int	cpii_keyring_tag_epoch(int class_id, int epoch);
+/* must a search look for more than the one tag of the class? */
+extern bool cpii_keyring_search_scoped(int class_id);
+
 /* 16 bytes: part of every value's associated data */
 extern const unsigned char *cpii_keyring_installation(void);
 

@@ -17,6 +17,8 @@
 
 #include "base/compat.h"
 #include "base/internal.h"
+#include "base/secret.h"
+#include "crypto/keyring.h"
 #include "sealed/seal.h"
 #include "sealed/search.h"
 
@@ -68,44 +70,66 @@ is_token(bytea *v)
 typedef struct TokenCache
 {
 	int			class_id;
+	int			epoch;			/* of the tags, see cpii_keyring_tag_epoch */
 	Size		inlen;
 	char	   *in;				/* the token or text */
 	bytea	   *key;
 } TokenCache;
 
+static int
+class_of(bytea *v)
+{
+	return NBYTES(v) >= 4 ? (BYTES(v)[2] << 8 | BYTES(v)[3]) : 0;
+}
+
+static int
+epoch_of(bytea *v)
+{
+	return NBYTES(v) >= 6 ? (BYTES(v)[4] << 8 | BYTES(v)[5]) : 0;
+}
+
 /*
  * The search key for a token or text met at run time, kept at the call site
- * while the other side's rows go by.
+ * while the other side's rows go by.  One probe, also when they are of epochs
+ * whose tags differ.
  */
 static bytea *
 runtime_key(FunctionCallInfo fcinfo, const void *in, Size inlen, bool text_input,
-			int class_id)
+			bytea *value)
 {
 	TokenCache *cache = fcinfo->flinfo->fn_extra;
+	int			class_id = class_of(value);
+	int			epoch = cpii_keyring_tag_epoch(class_id, epoch_of(value));
 	MemoryContext old;
 	bytea	   *key;
+	bool		same;
 
-	if (cache != NULL && cache->class_id == class_id &&
-		cache->inlen == inlen && memcmp(cache->in, in, inlen) == 0)
+	same = cache != NULL && cache->class_id == class_id &&
+		cache->inlen == inlen && memcmp(cache->in, in, inlen) == 0;
+	if (same && cache->epoch == epoch)
 		return cache->key;
 
+	if (cpii_search_probe_hook && !same)
+		cpii_search_probe_hook(class_id, false);
 	if (text_input)
 	{
 		size_t		len;
-		char	   *utf8;
+		char	   *utf8 = cpii_to_utf8(in, inlen, &len);
 
-		if (cpii_search_probe_hook)
-			cpii_search_probe_hook(class_id, false);
-		utf8 = cpii_to_utf8(in, inlen, &len);
-		key = cpii_seal_search_key(class_id, utf8, len);
+		key = cpii_seal_search_key(class_id, epoch, utf8, len);
 	}
 	else
 	{
 		CpiiEnvelope env;
+		size_t		len;
+		char	   *text;
 
 		if (!cpii_envelope_parse(in, inlen, &env))
 			cpii_report_damaged();
-		key = cpii_search_key_from_token(&env, class_id);
+		text = cpii_open(&env, &len);
+		key = cpii_seal_search_key(class_id, epoch, text, len);
+		cpii_wipe(text, len);
+		pfree(text);
 	}
 
 	old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
@@ -117,6 +141,7 @@ runtime_key(FunctionCallInfo fcinfo, const void *in, Size inlen, bool text_input
 		pfree(cache->key);
 	}
 	cache->class_id = class_id;
+	cache->epoch = epoch;
 	cache->in = palloc(Max(inlen, 1));
 	memcpy(cache->in, in, inlen);
 	cache->inlen = inlen;
@@ -124,12 +149,6 @@ runtime_key(FunctionCallInfo fcinfo, const void *in, Size inlen, bool text_input
 	memcpy(cache->key, key, VARSIZE_ANY(key));
 	MemoryContextSwitchTo(old);
 	return cache->key;
-}
-
-static int
-class_of(bytea *v)
-{
-	return NBYTES(v) >= 4 ? (BYTES(v)[2] << 8 | BYTES(v)[3]) : 0;
 }
 
 static bool
@@ -147,7 +166,7 @@ sealed_equal(FunctionCallInfo fcinfo)
 			return false;
 		a = value;
 		b = runtime_key(fcinfo, BYTES(token), NBYTES(token), false,
-						class_of(value));
+						value);
 	}
 	else if (is_token(a))
 	{
@@ -257,7 +276,7 @@ equal_text(FunctionCallInfo fcinfo, bytea *value, text *other)
 		return len == tlen && memcmp(opened, utf8, len) == 0;
 	}
 	key = runtime_key(fcinfo, VARDATA_ANY(other), VARSIZE_ANY_EXHDR(other),
-					  true, class_of(value));
+					  true, value);
 	return cpii_envelope_compare(BYTES(value), NBYTES(value),
 								 BYTES(key), NBYTES(key)) == 0;
 }

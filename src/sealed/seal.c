@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -139,11 +140,15 @@ seal_with(int class_id, int flags, const char *text, size_t len)
 {
 	int			epoch;
 	CpiiCipher *cipher = cpii_keyring_seal_cipher(class_id, &epoch);
-	size_t		size = cpii_envelope_size(flags, len);
+	size_t		size;
 	bytea	   *result;
 	unsigned char *start;
 	unsigned char *p;
 
+	/* four characters are too few to keep apart from those who guess */
+	if ((flags & CPII_FLAG_TAIL) && cpii_keyring_tag_epoch(class_id, epoch) != 0)
+		flags &= ~CPII_FLAG_TAIL;
+	size = cpii_envelope_size(flags, len);
 	if (!AllocSizeIsValid(size + VARHDRSZ))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -176,7 +181,7 @@ cpii_seal_token(const char *text, size_t len)
 }
 
 bytea *
-cpii_seal_search_key(int class_id, const char *text, size_t len)
+cpii_seal_search_key(int class_id, int epoch, const char *text, size_t len)
 {
 	int			flags = CPII_FLAG_SEARCH | CPII_FLAG_TAG;
 	size_t		size = cpii_envelope_size(flags, 0);
@@ -192,9 +197,25 @@ cpii_seal_search_key(int class_id, const char *text, size_t len)
 	SET_VARSIZE(result, VARHDRSZ + size);
 	cpii_envelope_header((unsigned char *) VARDATA(result),
 						 CPII_SUITE_AES_256_GCM, flags, class_id, 0);
-	(void) write_tags(class_id, 0, CPII_FLAG_TAG, text, len,
+	(void) write_tags(class_id, epoch, CPII_FLAG_TAG, text, len,
 					  (unsigned char *) VARDATA(result) + CPII_ENVELOPE_HEADER_LEN);
 	return result;
+}
+
+/* the most epochs that one search looks for */
+#define MAX_SEARCH_EPOCHS 1024
+
+List *
+cpii_seal_search_keys(int class_id, const char *text, size_t len)
+{
+	int		   *epochs = palloc(sizeof(int) * MAX_SEARCH_EPOCHS);
+	int			n = cpii_keyring_search_epochs(class_id, epochs, MAX_SEARCH_EPOCHS);
+	List	   *keys = NIL;
+
+	for (int i = 0; i < n; i++)
+		keys = lappend(keys, cpii_seal_search_key(class_id, epochs[i], text, len));
+	pfree(epochs);
+	return keys;
 }
 
 int32
@@ -207,6 +228,12 @@ cpii_seal_tail(int class_id, const char *text, size_t len)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("values of class \"%s\" carry no tag of their last four characters",
 						cpii_class_name(class_id))));
+	if (cpii_keyring_search_scoped(class_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("values of class \"%s\" cannot be searched by their last four characters",
+						cpii_class_name(class_id)),
+				 errdetail("The search scope of the class is or was \"epoch\", and values then carry no such tag.")));
 	(void) write_tags(class_id, 0, CPII_FLAG_TAIL, text, len, tag);
 	return (int32) ((uint32) tag[0] << 24 | (uint32) tag[1] << 16 |
 					(uint32) tag[2] << 8 | (uint32) tag[3]);

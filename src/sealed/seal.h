@@ -21,8 +21,16 @@ extern bytea *cpii_seal_value(int class_id, const char *text, size_t len);
 /* seal UTF-8 text as a query token */
 extern bytea *cpii_seal_token(const char *text, size_t len);
 
-/* a search key for UTF-8 text; raises 0A000 for a class without search */
-extern bytea *cpii_seal_search_key(int class_id, const char *text, size_t len);
+/*
+ * A search key for UTF-8 text; raises 0A000 for a class without search.  epoch:
+ * one of cpii_keyring_search_epochs(), or what cpii_keyring_tag_epoch() says of
+ * the value to compare with.
+ */
+extern bytea *cpii_seal_search_key(int class_id, int epoch, const char *text,
+								   size_t len);
+/* the search keys of all epochs that must be looked for, in a list */
+extern struct List *cpii_seal_search_keys(int class_id, const char *text,
+										  size_t len);
 
 /* keyed tag of the last four characters of a text, as an int4 */
 extern int32 cpii_seal_tail(int class_id, const char *text, size_t len);

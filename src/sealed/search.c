@@ -35,6 +35,7 @@
 #include "base/compat.h"
 #include "base/internal.h"
 #include "base/secret.h"
+#include "crypto/keyring.h"
 #include "sealed/normalise.h"
 #include "sealed/seal.h"
 #include "sealed/search.h"
@@ -194,44 +195,37 @@ cpii_oids(void)
 
 /* ---- search keys ---- */
 
-bytea *
-cpii_search_key_from_token(const CpiiEnvelope *token, int class_id)
+/* all keys to look for: one, or one for each epoch; a probe in any case */
+static List *
+search_keys_of_text(text *value, int class_id, bool through_view)
 {
-	size_t		len;
-	char	   *text;
-	bytea	   *key;
-
-	if (cpii_search_probe_hook)
-		cpii_search_probe_hook(class_id, false);
-	text = cpii_open(token, &len);
-	key = cpii_seal_search_key(class_id, text, len);
-	cpii_wipe(text, len);
-	pfree(text);
-	return key;
-}
-
-static bytea *
-search_key_of_text(text *value, int class_id, bool through_view)
-{
-	const char *p = VARDATA_ANY(value);
 	size_t		len;
 	char	   *utf8;
 
 	if (cpii_search_probe_hook)
 		cpii_search_probe_hook(class_id, through_view);
-	utf8 = cpii_to_utf8(p, VARSIZE_ANY_EXHDR(value), &len);
-	return cpii_seal_search_key(class_id, utf8, len);
+	utf8 = cpii_to_utf8(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), &len);
+	return cpii_seal_search_keys(class_id, utf8, len);
 }
 
-static bytea *
-search_key_of_sealed(bytea *value, int class_id)
+static List *
+search_keys_of_sealed(bytea *value, int class_id)
 {
 	CpiiEnvelope env;
+	List	   *keys;
+	size_t		len;
+	char	   *text;
 
 	cpii_parse_or_damaged(value, &env);
-	if (env.flags & CPII_FLAG_TOKEN)
-		return cpii_search_key_from_token(&env, class_id);
-	return value;
+	if (!(env.flags & CPII_FLAG_TOKEN))
+		return list_make1(value);
+	if (cpii_search_probe_hook)
+		cpii_search_probe_hook(class_id, false);
+	text = cpii_open(&env, &len);
+	keys = cpii_seal_search_keys(class_id, text, len);
+	cpii_wipe(text, len);
+	pfree(text);
+	return keys;
 }
 
 /*
@@ -301,7 +295,7 @@ cpii_search_key_sealed(PG_FUNCTION_ARGS)
 	if (cached_key(fcinfo, value, VARSIZE_ANY(value), class_id, &result))
 		return result;
 	return keep_key(fcinfo, value, VARSIZE_ANY(value), class_id,
-					search_key_of_sealed(value, class_id));
+					linitial(search_keys_of_sealed(value, class_id)));
 }
 
 Datum
@@ -317,7 +311,7 @@ cpii_search_key_text(PG_FUNCTION_ARGS)
 	if (cached_key(fcinfo, value, VARSIZE_ANY(value), class_id, &result))
 		return result;
 	return keep_key(fcinfo, value, VARSIZE_ANY(value), class_id,
-					search_key_of_text(value, class_id, PG_GETARG_BOOL(2)));
+					linitial(search_keys_of_text(value, class_id, PG_GETARG_BOOL(2))));
 }
 
 /* an array of the same length that costs no probe, for estimates only */
@@ -340,7 +334,7 @@ search_keys(FunctionCallInfo fcinfo, bool from_text)
 	int			class_id = PG_GETARG_INT32(1);
 	Datum	   *elems;
 	bool	   *nulls;
-	Datum	   *keys;
+	List	   *keys = NIL;
 	Datum		cached;
 	int			n;
 	int			lower = 1;
@@ -353,18 +347,26 @@ search_keys(FunctionCallInfo fcinfo, bool from_text)
 		return cached;
 
 	/* nulls stay: "x <> ALL" must be unknown with one */
-	keys = palloc0(sizeof(Datum) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
 		if (nulls[i])
-			continue;
-		keys[i] = from_text ?
-			PointerGetDatum(search_key_of_text(DatumGetTextPP(elems[i]), class_id,
-											   PG_GETARG_BOOL(2))) :
-			PointerGetDatum(search_key_of_sealed(DatumGetByteaPP(elems[i]), class_id));
+			keys = lappend(keys, NULL);
+		else if (from_text)
+			keys = list_concat(keys, search_keys_of_text(DatumGetTextPP(elems[i]), class_id,
+														 PG_GETARG_BOOL(2)));
+		else
+			keys = list_concat(keys, search_keys_of_sealed(DatumGetByteaPP(elems[i]), class_id));
+	}
+	n = list_length(keys);
+	elems = palloc(sizeof(Datum) * Max(n, 1));
+	nulls = palloc(sizeof(bool) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		elems[i] = PointerGetDatum(list_nth(keys, i));
+		nulls[i] = list_nth(keys, i) == NULL;
 	}
 	return keep_key(fcinfo, array, VARSIZE(array), class_id,
-					construct_md_array(keys, nulls, 1, &n, &lower,
+					construct_md_array(elems, nulls, 1, &n, &lower,
 									   cpii_sealed_type(), -1, false,
 									   TYPALIGN_INT));
 }
@@ -449,32 +451,58 @@ as_sealed(Node *node, const CpiiOids *o)
 	return node;
 }
 
-Node *
-cpii_make_search(Node *value, int class_id, Node *text, bool through_view)
+static Node *
+make_any(Node *value, Node *keys, int location, const CpiiOids *o)
 {
-	const CpiiOids *o = cpii_oids();
-
-	return make_eq(as_sealed(value, o),
-				   make_key_call(o->search_key_text, o->sealed, text, class_id,
-								 true, through_view),
-				   o);
-}
-
-Node *
-cpii_make_search_any(Node *value, int class_id, Node *texts, int location)
-{
-	const CpiiOids *o = cpii_oids();
 	ScalarArrayOpExpr *any = makeNode(ScalarArrayOpExpr);
 
 	any->opno = o->eq_operator;
 	any->opfuncid = o->eq_function;
 	any->useOr = true;
 	any->inputcollid = InvalidOid;
-	any->args = list_make2(as_sealed(value, o),
-						   make_key_call(o->search_keys_text, o->sealed_array,
-										 texts, class_id, true, true));
+	any->args = list_make2(as_sealed(value, o), keys);
 	any->location = location;
 	return (Node *) any;
+}
+
+/* value = (text or sealed), as one key or, where tags differ, as several */
+static Node *
+make_search(Node *value, int class_id, Node *other, bool of_text,
+			bool through_view, const CpiiOids *o)
+{
+	ArrayExpr  *array;
+
+	if (!cpii_keyring_search_scoped(class_id))
+		return make_eq(as_sealed(value, o),
+					   make_key_call(of_text ? o->search_key_text : o->search_key_sealed,
+									 o->sealed, other, class_id, of_text,
+									 through_view),
+					   o);
+	array = makeNode(ArrayExpr);
+	array->element_typeid = of_text ? TEXTOID : o->sealed;
+	array->array_typeid = of_text ? TEXTARRAYOID : o->sealed_array;
+	array->elements = list_make1(other);
+	array->location = -1;
+	return make_any(value, make_key_call(of_text ? o->search_keys_text :
+										 o->search_keys_sealed, o->sealed_array,
+										 (Node *) array, class_id, of_text,
+										 through_view), -1, o);
+}
+
+Node *
+cpii_make_search(Node *value, int class_id, Node *text, bool through_view)
+{
+	return make_search(value, class_id, text, true, through_view, cpii_oids());
+}
+
+Node *
+cpii_make_search_any(Node *value, int class_id, Node *texts, int location)
+{
+	const CpiiOids *o = cpii_oids();
+
+	return make_any(value, make_key_call(o->search_keys_text, o->sealed_array,
+										 texts, class_id, true, true),
+					location, o);
 }
 
 Node *
@@ -554,11 +582,7 @@ cpii_sealed_eq_support(PG_FUNCTION_ARGS)
 				Oid			type = exprType(other);
 
 				if (type == o->sealed)
-					result = make_eq(as_sealed(value, o),
-									 make_key_call(o->search_key_sealed,
-												   o->sealed, other, class_id,
-												   false, false),
-									 o);
+					result = make_search(value, class_id, other, false, false, o);
 				else if (type == TEXTOID)
 					result = cpii_make_search(value, class_id, other, false);
 			}

@@ -52,9 +52,6 @@ extern Node *cpii_make_search(Node *value, int class_id, Node *text,
 extern Node *cpii_make_search_any(Node *value, int class_id, Node *texts,
 								  int location);
 
-/* turn a token into a search key for a class (probe counted, permission checked) */
-extern bytea *cpii_search_key_from_token(const CpiiEnvelope *token, int class_id);
-
 /*
  * Rewrite "sealed = ANY (array)" or "<> ALL" and the like, over an array of
  * tokens or texts, so that it compares with search keys; returns the clause.

@@ -160,6 +160,33 @@ like($err, qr/epoch destroyed/, 'for the same reason');
 is(query_as($copy, 'clerk', 'SELECT count(recv_addr) FROM masked.shipment'), '20', 'other classes can');
 $copy->stop;
 
+# ---- tags that die with their epoch ----
+
+sql('CREATE TABLE public.u (id int, phone courier_pii.phone); CREATE INDEX ON public.u (phone)');
+sql(q{INSERT INTO public.u VALUES (1, '13900000001'), (2, '13900000002')});
+my $prepared = $node->background_psql($db, on_error_stop => 1);
+$prepared->query_safe(q{SET plan_cache_mode = force_generic_plan; PREPARE p(text) AS SELECT count(*) FROM public.u WHERE phone = $1});
+is($prepared->query_safe(q{EXECUTE p('13900000001')}), '1', 'a prepared search');
+is(error_as($node, $superuser, q{SELECT courier_pii.set_search_scope('phone', 'row')}), '22023', 'no such scope');
+my $scoped = sql(q{SELECT courier_pii.set_search_scope('phone', 'epoch')});
+sql(q{INSERT INTO public.u VALUES (3, '13900000001')});
+sql(q{SELECT courier_pii.new_epoch('phone')});
+sql(q{INSERT INTO public.u VALUES (4, '+86 139 0000 0001')});
+my $ids = q{SELECT string_agg(id::text, ',' ORDER BY id) FROM public.u};
+is(sql(qq{$ids WHERE phone = '13900000001'}), '1,3,4', 'a search finds the values of all epochs');
+is(sql(qq{SET enable_seqscan = off; $ids WHERE phone = '13900000001'}), '1,3,4', 'by the index too');
+like(sql(qq{SET enable_seqscan = off; EXPLAIN (COSTS OFF) $ids WHERE phone = '13900000001'}), qr/Index Cond/, 'which is used');
+is(sql(qq{$ids WHERE phone IN ('13900000001', '13900000002')}), '1,2,3,4', 'IN likewise');
+is(sql(qq{$ids WHERE phone <> '13900000001'}), '2', 'and <>');
+is(sql(qq{$ids WHERE phone = '13900000001'::text}), '1,3,4', 'and with a text');
+is($prepared->query_safe(q{EXECUTE p('13900000001')}), '3', 'the prepared search looks again');
+$prepared->quit;
+is(sql(q{SELECT count(DISTINCT phone) FROM public.u WHERE id IN (1, 3, 4)}), '3', 'tags of two epochs tell nothing of each other');
+is(sql(q{SELECT count(*) FROM public.u WHERE courier_pii.tail4(phone) IS NULL}), '2', 'and there is none of the last four characters');
+is(error_as($node, $superuser, q{SELECT courier_pii.tail4_of('phone', '0001')}), '0A000', 'which is said');
+sql("SELECT courier_pii.destroy_epoch('phone', $scoped, true)");
+is(sql(qq{$ids WHERE phone = '13900000001'}), '1,4', 'a destroyed epoch cannot even be searched');
+
 # ---- the command source ----
 
 my $side = $node->{courier_pii}{directory};
