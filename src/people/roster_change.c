@@ -206,7 +206,6 @@ apply_pending(void)
 	{
 		int			count = 0;
 
-		(void) cpii_roster_file_save();
 		for (PendingChange *c = oldest_first; c != NULL; c = c->next)
 			if (c->account.facts.flags & ROSTER_DENIED)
 			{
@@ -218,6 +217,8 @@ apply_pending(void)
 				}
 				cpii_roster_end_sessions(c->account.role);
 			}
+		/* the file already has the denials, as pending ones */
+		(void) cpii_roster_file_save();
 	}
 }
 
