@@ -101,6 +101,8 @@ OBJS = \
 	src/policy/protect_check.o \
 	src/policy/protect_online.o \
 	src/policy/protect_swap.o \
+	src/policy/reseal.o \
+	src/policy/unprotect.o \
 	src/policy/row_rule.o \
 	src/policy/rule_names.o \
 	src/policy/show.o \
@@ -172,6 +174,7 @@ SCHEMA_PARTS = \
 	schema/32_view_refresh.sql \
 	schema/34_exposure.sql \
 	schema/32_protect_online.sql \
+	schema/33_reseal.sql \
 	schema/40_people.sql \
 	schema/41_leavers.sql \
 	schema/42_feed.sql \
@@ -216,6 +219,7 @@ REGRESS = \
 	34_exposure \
 	35_view_plans \
 	34_protect_online \
+	35_reseal \
 	62_tickets \
 	63_destroy \
 	64_disclosure_ticket \

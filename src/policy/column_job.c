@@ -26,6 +26,7 @@
 #include "storage/lock.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -44,6 +45,9 @@
 #define LOCK_TRY "400ms"
 #define LOCK_PAUSE_MS 600
 #define LOCK_TRIES 120
+
+/* rows that batches skipped are looked for so many at a time */
+#define STRAGGLERS "500"
 
 /* the longest pause after a batch */
 #define MAX_PAUSE_MS 1000
@@ -437,4 +441,48 @@ cpii_job_run_batches(CpiiJob *job, CpiiJobStatement statement)
 {
 	for (; job->part < job->nparts; job->part++, job->next_block = 0)
 		run_part(job, job->parts[job->part], statement);
+}
+
+static void
+run_stragglers_of(CpiiJob *job, char *table, CpiiJobText condition, CpiiJobText change)
+{
+	Oid			types[1] = {TIDOID};
+	uint64		n;
+
+	do
+	{
+		Datum	   *tids;
+
+		cpii_internal_execute(psprintf("SELECT ctid FROM ONLY %s WHERE %s LIMIT " STRAGGLERS,
+									   table, condition(job)),
+							  0, NULL, NULL, NULL, true, 0);
+		n = SPI_processed;
+		tids = palloc(sizeof(Datum) * Max(n, 1));
+		for (uint64 k = 0; k < n; k++)
+		{
+			bool		isnull;
+
+			tids[k] = datumCopy(SPI_getbinval(SPI_tuptable->vals[k], SPI_tuptable->tupdesc, 1, &isnull),
+								false, sizeof(ItemPointerData));
+		}
+		SPI_freetuptable(SPI_tuptable);
+		cpii_job_commit(job);
+		for (uint64 k = 0; k < n; k++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			job->rows_done += cpii_job_execute(psprintf("UPDATE ONLY %s SET %s WHERE ctid = $1 AND %s",
+														table, change(job), condition(job)),
+											   1, types, &tids[k], true);
+			cpii_job_commit(job);
+		}
+		pfree(tids);
+	} while (n > 0);
+}
+
+void
+cpii_job_run_stragglers(CpiiJob *job, CpiiJobText condition, CpiiJobText change)
+{
+	for (int i = 0; i < job->nparts; i++)
+		if (get_rel_name(job->parts[i]) != NULL)
+			run_stragglers_of(job, cpii_qualified_name(job->parts[i]), condition, change);
 }

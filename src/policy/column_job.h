@@ -66,6 +66,14 @@ extern void cpii_job_lock_table(Oid relid, const char *mode);
 typedef char *(*CpiiJobStatement) (CpiiJob *job, Oid part);
 extern void cpii_job_run_batches(CpiiJob *job, CpiiJobStatement statement);
 
+/*
+ * Rows that batches skipped because somebody had locked them, one at a time:
+ * while we wait for one we hold no other.  Which rows, and what to set.
+ */
+typedef char *(*CpiiJobText) (CpiiJob *job);
+extern void cpii_job_run_stragglers(CpiiJob *job, CpiiJobText condition,
+									CpiiJobText change);
+
 /* one statement with the rights of the extension's owner and without triggers */
 extern uint64 cpii_job_execute(const char *sql, int nargs, Oid *types,
 							   Datum *values, bool quiet_triggers);

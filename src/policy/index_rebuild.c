@@ -155,7 +155,7 @@ cpii_index_worker_main(Datum arg)
 {
 	IndexOrder	order;
 	IndexStmt  *stmt;
-	PlannedStmt *pstmt;
+	List	   *stmts;
 	Relation	index;
 	Oid			relid;
 	Portal		portal;
@@ -179,7 +179,8 @@ cpii_index_worker_main(Datum arg)
 							get_attname(relid, order.by, false), order.compact,
 							order.name);
 	stmt->concurrent = true;
-	pstmt = utility(stmt);
+	/* all of it must outlive the commits inside */
+	stmts = list_make1(utility(stmt));
 	MemoryContextSwitchTo(old);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -190,7 +191,7 @@ cpii_index_worker_main(Datum arg)
 	portal = CreateNewPortal();
 	portal->visible = false;
 	PortalDefineQuery(portal, NULL, "CREATE INDEX CONCURRENTLY",
-					  CMDTAG_CREATE_INDEX, list_make1(pstmt), NULL);
+					  CMDTAG_CREATE_INDEX, stmts, NULL);
 	PortalStart(portal, NULL, 0, InvalidSnapshot);
 	(void) CPII_PORTAL_RUN(portal, None_Receiver);
 	PortalDrop(portal, false);

@@ -49,9 +49,6 @@
 /* blocks whose dropped values are overwritten in one transaction */
 #define WIPE_BLOCKS 512
 
-/* rows that a batch skipped are looked for so many at a time */
-#define STRAGGLERS "500"
-
 PG_FUNCTION_INFO_V1(cpii_protect_column_online);
 PG_FUNCTION_INFO_V1(cpii_cancel_protect);
 PG_FUNCTION_INFO_V1(cpii_protect_sync);
@@ -209,55 +206,19 @@ copy_statement(CpiiJob *job, Oid part)
 					table, column, column, table, column, sealed);
 }
 
-/*
- * Rows that batches skipped because somebody had locked them, one at a time:
- * while we wait for one we hold no other.
- */
-static void
-copy_stragglers(CpiiJob *job)
+static char *
+left_condition(CpiiJob *job)
+{
+	return psprintf("%s IS NOT NULL AND %s IS NULL",
+					quote_identifier(NameStr(job->col)), cpii_swap_column(job));
+}
+
+static char *
+left_change(CpiiJob *job)
 {
 	const char *column = quote_identifier(NameStr(job->col));
-	const char *sealed = cpii_swap_column(job);
 
-	for (int i = 0; i < job->nparts; i++)
-	{
-		char	   *table;
-		uint64		n;
-
-		if (get_rel_name(job->parts[i]) == NULL)
-			continue;
-		table = cpii_qualified_name(job->parts[i]);
-		do
-		{
-			Datum	   *tids;
-
-			cpii_internal_execute(psprintf("SELECT ctid FROM ONLY %s WHERE %s IS NOT NULL AND %s IS NULL LIMIT " STRAGGLERS,
-										   table, column, sealed),
-								  0, NULL, NULL, NULL, true, 0);
-			n = SPI_processed;
-			tids = palloc(sizeof(Datum) * Max(n, 1));
-			for (uint64 k = 0; k < n; k++)
-			{
-				bool		isnull;
-				ItemPointer p = palloc(sizeof(ItemPointerData));
-
-				*p = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[k], SPI_tuptable->tupdesc, 1, &isnull));
-				tids[k] = PointerGetDatum(p);
-			}
-			SPI_freetuptable(SPI_tuptable);
-			cpii_job_commit(job);
-			for (uint64 k = 0; k < n; k++)
-			{
-				Oid			types[1] = {TIDOID};
-
-				CHECK_FOR_INTERRUPTS();
-				job->rows_done += cpii_job_execute(psprintf("UPDATE ONLY %s SET %s = %s WHERE ctid = $1 AND %s IS NULL",
-															table, column, column, sealed),
-												   1, types, &tids[k], true);
-				cpii_job_commit(job);
-			}
-		} while (n > 0);
-	}
+	return psprintf("%s = %s", column, column);
 }
 
 static void
@@ -332,7 +293,7 @@ cpii_protect_column_online(PG_FUNCTION_ARGS)
 	if (strcmp(job->phase, "copying") == 0)
 	{
 		cpii_job_run_batches(job, copy_statement);
-		copy_stragglers(job);
+		cpii_job_run_stragglers(job, left_condition, left_change);
 		cpii_job_phase(job, "checking");
 	}
 	if (strcmp(job->phase, "checking") == 0)

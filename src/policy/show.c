@@ -86,9 +86,14 @@ static text *
 show_clear(const CpiiEnvelope *env)
 {
 	size_t		len;
-	char	   *plain = cpii_open(env, &len);
-	text	   *result = to_text(plain, len);
+	char	   *plain;
+	text	   *result;
 
+	/* the usual encoding: opened where it is returned, without a copy */
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return cpii_open_text(env);
+	plain = cpii_open(env, &len);
+	result = to_text(plain, len);
 	cpii_wipe(plain, len);
 	pfree(plain);
 	return result;
@@ -274,66 +279,68 @@ cpii_show_column(PG_FUNCTION_ARGS)
 
 /* ---- native columns that a masked view coarsens ---- */
 
-/* args: value, regclass, int2, bool in scope, text unit; clear or not? */
+/*
+ * args: value, regclass, int2, bool in scope, text unit.  True when the value
+ * is to be made coarse; else the caller returns what is in fcinfo: the value
+ * as it is, or null when it is hidden.
+ */
 static bool
-native_is_clear(FunctionCallInfo fcinfo, int class_id, bool *hidden)
+is_coarse(FunctionCallInfo fcinfo, int class_id, Datum *shown)
 {
 	CpiiLevel	level;
 
+	*shown = (Datum) 0;
+	fcinfo->isnull = true;
+	if (PG_ARGISNULL(0) || cpii_planning_depth > 0)
+		return false;
 	cpii_require_preload();
 	level = cpii_policy_level(class_id,
 							  PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1),
 							  PG_ARGISNULL(2) ? InvalidAttrNumber : PG_GETARG_INT16(2));
 	level = cpii_matrix_shown(level, !PG_ARGISNULL(3) && PG_GETARG_BOOL(3), false);
-	*hidden = level == CPII_LEVEL_HIDDEN;
-	return level == CPII_LEVEL_CLEAR;
+	if (level == CPII_LEVEL_HIDDEN)
+		return false;
+	fcinfo->isnull = false;
+	if (level != CPII_LEVEL_CLEAR)
+		return true;
+	*shown = PG_GETARG_DATUM(0);
+	return false;
 }
 
 Datum
 cpii_show_time(PG_FUNCTION_ARGS)
 {
-	bool		hidden;
+	Datum		shown;
 
-	if (PG_ARGISNULL(0) || cpii_planning_depth > 0)
-		PG_RETURN_NULL();
-	if (native_is_clear(fcinfo, CPII_CLASS_TIME, &hidden))
-		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
-	if (hidden)
-		PG_RETURN_NULL();
-	return DirectFunctionCall2(timestamptz_trunc, PG_GETARG_DATUM(4),
-							   PG_GETARG_DATUM(0));
+	if (is_coarse(fcinfo, CPII_CLASS_TIME, &shown))
+		shown = DirectFunctionCall2(timestamptz_trunc, PG_GETARG_DATUM(4),
+									PG_GETARG_DATUM(0));
+	return shown;
 }
 
 Datum
 cpii_show_timestamp(PG_FUNCTION_ARGS)
 {
-	bool		hidden;
+	Datum		shown;
 
-	if (PG_ARGISNULL(0) || cpii_planning_depth > 0)
-		PG_RETURN_NULL();
-	if (native_is_clear(fcinfo, CPII_CLASS_TIME, &hidden))
-		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
-	if (hidden)
-		PG_RETURN_NULL();
-	return DirectFunctionCall2(timestamp_trunc, PG_GETARG_DATUM(4),
-							   PG_GETARG_DATUM(0));
+	if (is_coarse(fcinfo, CPII_CLASS_TIME, &shown))
+		shown = DirectFunctionCall2(timestamp_trunc, PG_GETARG_DATUM(4),
+									PG_GETARG_DATUM(0));
+	return shown;
 }
 
 Datum
 cpii_show_date(PG_FUNCTION_ARGS)
 {
-	bool		hidden;
-	Datum		day;
+	Datum		shown;
 
-	if (PG_ARGISNULL(0) || cpii_planning_depth > 0)
-		PG_RETURN_NULL();
-	if (native_is_clear(fcinfo, CPII_CLASS_TIME, &hidden))
-		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
-	if (hidden)
-		PG_RETURN_NULL();
-	day = DirectFunctionCall1(date_timestamp, PG_GETARG_DATUM(0));
-	day = DirectFunctionCall2(timestamp_trunc, PG_GETARG_DATUM(4), day);
-	return DirectFunctionCall1(timestamp_date, day);
+	if (is_coarse(fcinfo, CPII_CLASS_TIME, &shown))
+	{
+		shown = DirectFunctionCall1(date_timestamp, PG_GETARG_DATUM(0));
+		shown = DirectFunctionCall2(timestamp_trunc, PG_GETARG_DATUM(4), shown);
+		shown = DirectFunctionCall1(timestamp_date, shown);
+	}
+	return shown;
 }
 
 /* codes of six digits (GB/T 2260): keep the province */
@@ -348,35 +355,25 @@ coarse_region(int32 code)
 Datum
 cpii_show_region(PG_FUNCTION_ARGS)
 {
-	bool		hidden;
+	Datum		shown;
 
-	if (PG_ARGISNULL(0) || cpii_planning_depth > 0)
-		PG_RETURN_NULL();
-	if (native_is_clear(fcinfo, CPII_CLASS_REGION, &hidden))
-		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
-	if (hidden)
-		PG_RETURN_NULL();
-	PG_RETURN_INT32(coarse_region(PG_GETARG_INT32(0)));
+	if (is_coarse(fcinfo, CPII_CLASS_REGION, &shown))
+		shown = Int32GetDatum(coarse_region(PG_GETARG_INT32(0)));
+	return shown;
 }
 
 Datum
 cpii_show_regions(PG_FUNCTION_ARGS)
 {
-	bool		hidden;
-	ArrayType  *in;
+	Datum		shown;
 	Datum	   *elems;
 	bool	   *nulls;
 	int			n;
 
-	if (PG_ARGISNULL(0) || cpii_planning_depth > 0)
-		PG_RETURN_NULL();
-	if (native_is_clear(fcinfo, CPII_CLASS_REGION, &hidden))
-		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
-	if (hidden)
-		PG_RETURN_NULL();
-	in = PG_GETARG_ARRAYTYPE_P(0);
-	deconstruct_array(in, INT4OID, sizeof(int32), true, TYPALIGN_INT,
-					  &elems, &nulls, &n);
+	if (!is_coarse(fcinfo, CPII_CLASS_REGION, &shown))
+		return shown;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT4OID, sizeof(int32), true,
+					  TYPALIGN_INT, &elems, &nulls, &n);
 	/* the first code is the province; finer ones go */
 	if (n > 0 && !nulls[0])
 		elems[0] = Int32GetDatum(coarse_region(DatumGetInt32(elems[0])));

@@ -239,28 +239,44 @@ cpii_seal_tail(int class_id, const char *text, size_t len)
 					(uint32) tag[2] << 8 | (uint32) tag[3]);
 }
 
-char *
-cpii_open(const CpiiEnvelope *envelope, size_t *len)
+/* decrypt into a buffer of the ciphertext's length */
+static inline void
+open_into(const CpiiEnvelope *envelope, unsigned char *out)
 {
 	CpiiCipher *cipher;
-	char	   *text;
 
 	if (envelope->nonce == NULL)
 		cpii_report_damaged();
 	cipher = cpii_keyring_open_cipher(envelope->class_id, envelope->epoch);
 	/* each epoch has one suite */
-	if (envelope->suite != (int) cpii_cipher_suite(cipher))
-		cpii_report_damaged();
-	text = palloc(envelope->ciphertextlen + 1);
-	if (!cpii_cipher_open(cipher, envelope->nonce,
+	if (envelope->suite != (int) cpii_cipher_suite(cipher) ||
+		!cpii_cipher_open(cipher, envelope->nonce,
 						  envelope->aad, envelope->aadlen,
 						  cpii_keyring_installation(), CPII_INSTALLATION_LEN,
 						  envelope->ciphertext, envelope->ciphertextlen,
-						  envelope->aead_tag, (unsigned char *) text))
+						  envelope->aead_tag, out))
 		cpii_report_damaged();
+}
+
+char *
+cpii_open(const CpiiEnvelope *envelope, size_t *len)
+{
+	char	   *text = palloc(envelope->ciphertextlen + 1);
+
+	open_into(envelope, (unsigned char *) text);
 	text[envelope->ciphertextlen] = '\0';
 	*len = envelope->ciphertextlen;
 	return text;
+}
+
+text *
+cpii_open_text(const CpiiEnvelope *envelope)
+{
+	text	   *result = palloc(VARHDRSZ + envelope->ciphertextlen);
+
+	SET_VARSIZE(result, VARHDRSZ + envelope->ciphertextlen);
+	open_into(envelope, (unsigned char *) VARDATA(result));
+	return result;
 }
 
 int

@@ -282,8 +282,9 @@ keep_key(FunctionCallInfo fcinfo, const void *in, Size inlen, int class_id,
 	return cache->result;
 }
 
-Datum
-cpii_search_key_sealed(PG_FUNCTION_ARGS)
+/* search_key(value, class) of a token or value, or of a text with its origin */
+static Datum
+search_key(FunctionCallInfo fcinfo, bool from_text)
 {
 	bytea	   *value;
 	int			class_id = PG_GETARG_INT32(1);
@@ -295,23 +296,21 @@ cpii_search_key_sealed(PG_FUNCTION_ARGS)
 	if (cached_key(fcinfo, value, VARSIZE_ANY(value), class_id, &result))
 		return result;
 	return keep_key(fcinfo, value, VARSIZE_ANY(value), class_id,
-					linitial(search_keys_of_sealed(value, class_id)));
+					linitial(from_text ?
+							 search_keys_of_text((text *) value, class_id, PG_GETARG_BOOL(2)) :
+							 search_keys_of_sealed(value, class_id)));
+}
+
+Datum
+cpii_search_key_sealed(PG_FUNCTION_ARGS)
+{
+	return search_key(fcinfo, false);
 }
 
 Datum
 cpii_search_key_text(PG_FUNCTION_ARGS)
 {
-	text	   *value;
-	int			class_id = PG_GETARG_INT32(1);
-	Datum		result;
-
-	if (cpii_planning_depth > 0)
-		PG_RETURN_NULL();
-	value = PG_GETARG_TEXT_PP(0);
-	if (cached_key(fcinfo, value, VARSIZE_ANY(value), class_id, &result))
-		return result;
-	return keep_key(fcinfo, value, VARSIZE_ANY(value), class_id,
-					linitial(search_keys_of_text(value, class_id, PG_GETARG_BOOL(2))));
+	return search_key(fcinfo, true);
 }
 
 /* an array of the same length that costs no probe, for estimates only */
