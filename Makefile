@@ -85,6 +85,7 @@ OBJS = \
 	src/policy/condition.o \
 	src/policy/create_class.o \
 	src/policy/disclosure.o \
+	src/policy/freeze.o \
 	src/policy/gate.o \
 	src/policy/exposure.o \
 	src/policy/index_rebuild.o \
@@ -186,6 +187,7 @@ SCHEMA_PARTS = \
 	schema/51_audit_proof.sql \
 	schema/52_audit_ship.sql \
 	schema/60_guard.sql \
+	schema/61_freeze.sql \
 	schema/62_tickets.sql \
 	schema/63_destroy.sql \
 	schema/80_grants.sql \
@@ -224,6 +226,7 @@ REGRESS = \
 	63_destroy \
 	64_disclosure_ticket \
 	60_meter \
+	61_freeze \
 	99_privileges
 ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii

@@ -21,6 +21,7 @@
 #include "mask/mask.h"
 #include "people/roster.h"
 #include "policy/key_command.h"
+#include "policy/freeze.h"
 #include "policy/show.h"
 
 PG_MODULE_MAGIC;
@@ -43,6 +44,7 @@ _PG_init(void)
 	cpii_mask_prepare();
 	cpii_audit_init();
 	cpii_show_init();
+	cpii_freeze_init();
 	cpii_key_command_init();
 	cpii_people_init();
 	cpii_guard_init();

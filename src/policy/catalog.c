@@ -34,6 +34,7 @@
 #include "base/settings.h"
 #include "base/ticket.h"
 #include "policy/catalog.h"
+#include "policy/freeze.h"
 #include "policy/gate.h"
 #include "sealed/seal.h"
 
@@ -314,6 +315,7 @@ load_person(const CpiiActor *who)
 			load_disclosures(relid);
 		cpii_limits_load(superuser_person, limits);
 		cpii_gate_load(who, &person_deadline);
+		cpii_freeze_load(who);
 	}
 	PG_CATCH();
 	{
@@ -360,8 +362,8 @@ class_granted(int class_id)
 	return entry != NULL ? entry->granted : nothing;
 }
 
-CpiiLevel
-cpii_policy_level(int class_id, Oid relid, AttrNumber attnum)
+static CpiiLevel
+level_held(int class_id, Oid relid, AttrNumber attnum)
 {
 	bool		builtin = cpii_class_is_builtin(class_id);
 	ColumnEntry *entry;
@@ -384,6 +386,17 @@ cpii_policy_level(int class_id, Oid relid, AttrNumber attnum)
 											  &searchable));
 }
 
+/* a freeze shows at most masks, whatever the person holds */
+CpiiLevel
+cpii_policy_level(int class_id, Oid relid, AttrNumber attnum)
+{
+	CpiiLevel	level = level_held(class_id, relid, attnum);
+
+	if (unlikely(cpii_freeze_applies(class_id)))
+		level = Min(level, CPII_LEVEL_MASKED);
+	return level;
+}
+
 static pg_noinline CpiiLevel
 widened_level(CpiiLevel level, int class_id, Oid relid, AttrNumber attnum,
 			  const bytea *value)
@@ -393,7 +406,7 @@ widened_level(CpiiLevel level, int class_id, Oid relid, AttrNumber attnum,
 		column_entry(relid, attnum, false) : NULL;
 	CpiiLevel	ticket;
 
-	if (superuser_person || granted.hidden ||
+	if (superuser_person || granted.hidden || cpii_freeze_applies(class_id) ||
 		(entry != NULL && entry->granted.hidden))
 		return level;
 	ticket = cpii_ticket_level_hook(class_id, relid, value);
@@ -419,7 +432,7 @@ cpii_policy_searchable(int class_id)
 	bool		searchable;
 
 	ensure_person();
-	if (cpii_gate_closed())
+	if (cpii_gate_closed() || cpii_freeze_applies(class_id))
 		return false;
 	if (cpii_class_is_builtin(class_id))
 		return searchable_of[class_id];
@@ -446,6 +459,8 @@ cpii_policy_reason(int class_id)
 	granted = class_granted(class_id);
 	if (superuser_person)
 		return "superusers have no disclosure";
+	if (cpii_freeze_applies(class_id))
+		return "frozen";
 	if (cpii_gate_reason() != NULL)
 		return cpii_gate_reason();
 	if (granted.hidden)
