@@ -8,6 +8,9 @@
 #ifndef CPII_AUDIT_INGEST_H
 #define CPII_AUDIT_INGEST_H
 
+/* command of the record that says that the progress row was found changed */
+#define CPII_COMMAND_PROGRESS "progress row changed"
+
 /* where the table stands with the records of one node */
 typedef struct CpiiProgress
 {

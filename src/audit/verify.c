@@ -228,6 +228,12 @@ check_record(CpiiVerifier *v, HeapTuple tuple, TupleDesc desc)
 			   "unprotected: chained without the audit key" :
 			   "reordered: chained with an older key than the record before it");
 
+	if (row.field[CPII_F_COMMAND].length == strlen(CPII_COMMAND_PROGRESS) &&
+		memcmp(row.field[CPII_F_COMMAND].text, CPII_COMMAND_PROGRESS,
+			   strlen(CPII_COMMAND_PROGRESS)) == 0)
+		cpii_verify_report(v, v->node, segment, seq,
+						   "changed: the progress row did not match the record before this one");
+
 	v->any = true;
 	v->seq = seq;
 	v->segment = segment;

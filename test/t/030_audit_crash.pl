@@ -19,7 +19,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 my $KILLS = $ENV{COURIER_PII_KILLS} // 100;
-my $SERVER_KILLS = $KILLS >= 20 ? 3 : 1;
+my $SERVER_KILLS = $KILLS >= 150 ? int($KILLS / 50) : $KILLS >= 20 ? 3 : 1;
 my $CLIENTS = 6;
 my $ROWS = 300;
 

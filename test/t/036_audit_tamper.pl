@@ -1,0 +1,106 @@
+
+# Random changes of the spool (single bytes) and of the audit tables (single
+# records, made without the library): every one of them is found.
+# COURIER_PII_CHANGES sets their number.
+
+use strict;
+use warnings;
+
+use CourierPii;
+use CourierPiiSample;
+use CourierPiiSpool;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $CHANGES = $ENV{COURIER_PII_CHANGES} // 30;
+my $seed = $ENV{COURIER_PII_SEED} // time;
+srand $seed;
+note "seed $seed";
+
+my $node = CourierPii->new_node('tamper', conf => "courier_pii.audit_spool_keep = 3600\nautovacuum = off\n");
+my $db = $CourierPii::DATABASE;
+load_sample($node, rows => 20);
+query_as($node, 'clerk', join(';', map { "SET courier_pii.purpose = 'p$_'; SELECT recv_phone, recv_name FROM masked.shipment WHERE id = " . (1 + $_ % 20) } 1 .. 150));
+is(audit($node, 'SELECT * FROM courier_pii.audit_verify()'), '', 'intact');
+
+my $problems = 'SELECT count(*) FROM courier_pii.audit_verify()';
+my ($found, $done, @missed) = (0, 0);
+
+# ---- bytes of the spool ----
+
+my ($file) = glob "$node->{courier_pii}{audit_directory}/segment-*";
+my $bytes = int($CHANGES * 0.9);
+my $auditor = login($node, $node->{courier_pii}{auditor});
+for (1 .. $bytes)
+{
+	audit($node, 'SELECT 1');
+	my $data = slurp_file($file);
+	my @records = spool_records($data);
+	# anything up to the last record that is in the table
+	my $ingested = $node->safe_psql($db, 'SELECT ingested_seq FROM courier_pii.audit_state()');
+	@records = grep { $_->[2] <= $ingested } @records;
+	my $end = $records[-1][0] + $records[-1][1];
+	my $at = int rand $end;
+	my $old = substr($data, $at, 1);
+	my $new = chr((ord($old) + 1 + int rand 255) % 256);
+	open my $out, '+<:raw', $file or die $!;
+	sysseek $out, $at, 0;
+	syswrite $out, $new;
+	my $n = query_as($node, $node->{courier_pii}{auditor}, $problems);
+	sysseek $out, $at, 0;
+	syswrite $out, $old;
+	close $out;
+	$done++;
+	if ($n > 0) { $found++; }
+	else { push @missed, "byte $at"; }
+}
+is($found, $bytes, "$bytes single bytes of the spool changed: all found") or diag "@missed";
+is(audit($node, 'SELECT * FROM courier_pii.audit_verify()'), '', 'put right, it is intact');
+
+# ---- records of the tables ----
+
+my $changes = $CHANGES - $bytes;
+my $b = 'courier_pii.audit_record';
+my $spool = $node->{courier_pii}{audit_directory};
+my $kept = PostgreSQL::Test::Utils::tempdir('kept');
+my $places = $node->data_dir;
+sub pick { return $_[ int rand @_ ]; }
+
+audit($node, 'SELECT courier_pii.audit_checkpoint()');
+my $top = $node->safe_psql($db, "SELECT written_seq - 40 FROM courier_pii.audit_state()");
+$node->stop;
+system("cp -a $places $kept/data && cp -a $spool $kept/spool") == 0 or BAIL_OUT('cp');
+my %to = (disclosed => 'coalesce(disclosed, 0) + 1', masked => 'coalesce(masked, 0) + 1', rows_returned => 'coalesce(rows_returned, 0) + 3',
+	client_port => 'coalesce(client_port, 0) + 1', pid => 'pid + 1', at => "at + interval '1 microsecond'", duration => "coalesce(duration, '0') + interval '1 s'",
+	prev_hash => 'set_byte(prev_hash, 3, (get_byte(prev_hash, 3) + 1) % 256)', hash => 'set_byte(hash, 30, (get_byte(hash, 30) + 7) % 256)',
+	key_generation => 'key_generation + 1', relations => "relations || 'x'::text", detail => q('{"x": 1}'), segment => 'segment + 1');
+($found, @missed) = (0);
+for (1 .. $changes)
+{
+	my $seq = 2 + int rand($top - 2);
+	my $column = pick(qw(outcome login_role staff_no purpose query), keys %to);
+	my $sql = pick(
+		"UPDATE $b SET $column = " . ($to{$column} // "coalesce($column, '') || 'x'") . " WHERE seq = $seq",
+		"DELETE FROM $b WHERE seq = $seq",
+		"INSERT INTO $b SELECT (jsonb_populate_record(r, jsonb_build_object('seq', (SELECT max(seq) + 1 FROM $b)))).* FROM $b r WHERE seq = $seq",
+		"CREATE TABLE public.t AS SELECT * FROM $b WHERE seq IN ($seq, $seq + 1); DELETE FROM $b WHERE seq IN ($seq, $seq + 1); UPDATE public.t SET seq = 2 * $seq + 1 - seq; INSERT INTO $b TABLE public.t",
+		'UPDATE courier_pii.audit_progress SET ' . pick('seq = seq - 1', 'start_seq = start_seq + 1', 'key_generation = key_generation + 1', "head_hash = sha256('x')"),
+		'UPDATE courier_pii.audit_checkpoint SET ' . pick('records = records + 1', "hash = sha256('x')", 'seq = seq - 1', 'at = at + 1'));
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
+	$node->start;
+	$node->safe_psql($db, $sql);
+	$node->stop;
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'courier_pii'\n");
+	$node->start;
+	my ($n, $err) = ('', '');
+	$node->psql($db, $problems, stdout => \$n, stderr => \$err, connstr => $auditor);
+	$node->stop('immediate');
+	# an error is no answer
+	if ($n ne '' && $n > 0) { $found++; }
+	else { push @missed, "$sql: $n $err"; }
+	system("rm -rf $places $spool && cp -a $kept/data $places && cp -a $kept/spool $spool") == 0 or BAIL_OUT('cp');
+}
+is($found, $changes, "$changes records changed without the library: all found") or diag join "\n", @missed;
+
+done_testing();
