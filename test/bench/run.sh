@@ -287,13 +287,15 @@ timed="-T $seconds"
 	pair 'list of 100 rows, 300 values: view | plain' - 1 'list_masked 6001 reader' 'list_plain 6001 reader' $timed -M prepared
 	pair 'list of 100 rows, masked: view | plain' - 1 'list_masked 6001 outsider' 'list_plain 6001 reader' $timed -M prepared
 	. "${0%/*}/masks.sh"
-	pair 'point read, 1 client: audited | not audited' 0.7 1 'point_masked 6001 reader' 'point_plain 6001 reader' $timed -M prepared
-	pair 'point read, 2 clients: audited | not audited' 0.7 2 'point_masked 6001 reader' 'point_plain 6001 reader' $timed -M prepared
+	pair 'point read, 1 client: audited | not audited' 0.8 1 'point_masked 6001 reader' 'point_plain 6001 reader' $timed -M prepared
+	pair 'point read, 2 clients: audited | not audited' 0.8 2 'point_masked 6001 reader' 'point_plain 6001 reader' $timed -M prepared
+	pair 'point read, 8 clients: audited | not audited' 0.8 8 'point_masked 6001 reader' 'point_plain 6001 reader' $timed -M prepared
 	pair 'point read, planned each time: audited | not' 0.7 1 'point_masked 6001 reader' 'point_plain 6001 reader' $timed
 	pair 'point read, 1 client: audited | no library' 0.7 1 'point_masked 6001 reader' 'point_plain 6002 reader' $timed -M prepared
 	if [ $with_pgaudit = yes ]; then
 		pair 'point read, 1 client: audited | pgaudit' - 1 'point_masked 6001 reader' 'point_plain 6003 reader' $timed -M prepared
 		pair 'point read, 2 clients: audited | pgaudit' - 2 'point_masked 6001 reader' 'point_plain 6003 reader' $timed -M prepared
+		pair 'point read, 8 clients: audited | pgaudit' - 8 'point_masked 6001 reader' 'point_plain 6003 reader' $timed -M prepared
 		pair 'point read, 1 client: pgaudit | no audit' - 1 'point_plain 6003 reader' 'point_plain 6002 reader' $timed -M prepared
 	fi
 	. "$(dirname "$0")/views.sh"
@@ -314,5 +316,8 @@ done_at=$(date +%s%3N)
 say ''
 say "audit records written, 2 clients: $(((to - from) * 1000 / (written_at - at))) a second"
 say "audit records ingested into the table: $(((to - from) * 1000 / (done_at - at))) a second (from first write until all $((to - from)) can be queried)"
+# shellcheck source=test/bench/audit.sh
+. "$(dirname -- "$0")/audit.sh"
+
 say ''
 say "measured in $(($(date +%s) - began)) s; aims missed: $missed"

@@ -1,0 +1,67 @@
+#!/bin/sh
+#
+# audit.sh: what the audit trail can take; sourced by run.sh, whose servers and
+# functions it uses.
+#
+# One flush for many: eight clients whose every record is flushed, against one
+# flush after the other on the same disk.  Then records of a month are made as
+# segments of the spool, and ingested, verified and asked.
+# BENCH_RECORDS sets their number (20 000 000 for the full measurement).
+# shellcheck shell=sh disable=SC2154,SC2086
+
+audit_records=${BENCH_RECORDS:-400000}
+
+say ''
+say '==> the audit trail'
+
+# ---- group flush ----
+sql 6001 -c "ALTER SYSTEM SET courier_pii.audit_sync = 'all'" -c 'ALTER SYSTEM SET fsync = on' -c 'SELECT pg_reload_conf()' >/dev/null
+head -c 16777216 /dev/zero >"$BENCH/zeros"
+sync "$BENCH/zeros"
+single=$(perl -MTime::HiRes=time -MIO::Handle -e '
+	open my $f, "+<", $ARGV[0] or die; my ($n, $end) = (0, time + 3);
+	my $record = "x" x 400;
+	while (time < $end) { sysseek $f, $n * 400, 0; syswrite $f, $record; syscall(75, fileno $f); $n++ }
+	printf "%d", $n / 3' "$BENCH/zeros" 2>/dev/null || echo 0)
+group=$(one point_masked 6001 reader 8 -T 3 -M prepared)
+sql 6001 -c 'ALTER SYSTEM RESET courier_pii.audit_sync' -c 'ALTER SYSTEM RESET fsync' -c 'SELECT pg_reload_conf()' >/dev/null
+say "every record flushed, 8 clients: ${group%.*} a second; one flush after the other: $single a second ($(awk -v a="$group" -v b="$single" 'BEGIN { printf "%.1f", b ? a / b : 0 }') times; aim 3)"
+
+# ---- ingest, verification, a person's month ----
+from=$(sql 6001 -c 'SELECT ingested_seq FROM courier_pii.audit_state()')
+node=$(sql 6001 -c 'SELECT node FROM courier_pii.audit_state()')
+segment=$(sql 6001 -c 'SELECT segment FROM courier_pii.audit_state()')
+pg_ctl -D "$BENCH/ours" -m fast -w stop >/dev/null
+perl -I "$(dirname "$0")/../lib" -MCourierPiiSpool -e '
+	my ($directory, $node, $number, $seq, $total) = @ARGV;
+	my $end = $seq + $total;
+	my $first = (time - 25 * 86400) * 1_000_000;
+	my $step = 20 * 86400 * 1_000_000 / $total;
+	while ($seq < $end) {
+		$number++;
+		my $file = sprintf("%s/segment-%012d", $directory, $number);
+		my $begin = $seq;
+		$seq = CourierPiiSpool::write_segment($file, number => $number, first_seq => $seq, node => $node, count => $end - $seq,
+			record => sub { my $n = $_[0] - $begin; my $p = $_[0] * 7919 % 20000; return (at => int($first + $_[0] * $step), staff_no => "K$p", role => "courier_$p") });
+	}' "$BENCH/audit" "$node" "$segment" "$((from + 1))" "$audit_records"
+pg_ctl -D "$BENCH/ours" -l "$BENCH/ours.log" -w -t 120 start </dev/null >/dev/null
+at=$(date +%s%3N)
+sql 6001 -c "SELECT courier_pii.audit_flush('3000 s')" >/dev/null
+ingest=$((audit_records * 1000 / ($(date +%s%3N) - at)))
+say "ingest of $audit_records records: $ingest a second (aim 20000)"
+sql 6001 -c 'CREATE ROLE bench_auditor LOGIN' -c 'GRANT pii_auditor TO bench_auditor' >/dev/null
+at=$(date +%s%3N)
+problems=$(psql -X -q -A -t -h "$BENCH/socket" -p 6001 -U bench_auditor -d bench -c 'SELECT count(*) FROM courier_pii.audit_verify()')
+verify=$((audit_records * 1000 / ($(date +%s%3N) - at)))
+say "audit_verify(): $verify records a second (aim 200000), $problems problems"
+sql 6001 -c 'VACUUM ANALYZE courier_pii.audit_record' >/dev/null 2>&1 || :
+month=$(psql -X -q -A -t -h "$BENCH/socket" -p 6001 -U bench_auditor -d bench <<'SQL' | sed -n 's/^Time: \([0-9.]*\).*/\1/p' | sort -g | sed -n 3p
+\timing on
+SELECT count(*), sum(disclosed) FROM courier_pii.audit_log WHERE staff_no = 'K77' AND at >= now() - interval '31 days';
+SELECT count(*), sum(disclosed) FROM courier_pii.audit_log WHERE staff_no = 'K4711' AND at >= now() - interval '31 days';
+SELECT count(*), sum(disclosed) FROM courier_pii.audit_log WHERE staff_no = 'K9' AND at >= now() - interval '31 days';
+SELECT count(*), sum(disclosed) FROM courier_pii.audit_log WHERE staff_no = 'K19999' AND at >= now() - interval '31 days';
+SELECT count(*), sum(disclosed) FROM courier_pii.audit_log WHERE staff_no = 'K500' AND at >= now() - interval '31 days';
+SQL
+)
+say "one person's month among $audit_records records: $month ms (aim 50)"
