@@ -127,6 +127,7 @@ OBJS = \
 	src/guard/meter.o \
 	src/guard/outflow.o \
 	src/guard/plan_mark.o \
+	src/guard/purge.o \
 	src/guard/statement_hooks.o \
 	src/guard/ticket.o \
 	src/guard/ticket_file.o \
@@ -227,6 +228,7 @@ REGRESS = \
 	64_disclosure_ticket \
 	60_meter \
 	61_freeze \
+	65_purge \
 	99_privileges
 ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii

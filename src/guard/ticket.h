@@ -47,6 +47,10 @@ extern int64 cpii_ticket_export_values(void);
 /* use the session's ticket up for several objects of one act */
 extern int64 cpii_ticket_redeem_all(const char *kind, const Oid *relids, int n);
 
+/* likewise a ticket by its number; 0 = the one that the session names */
+extern int64 cpii_ticket_redeem_number(int64 id, const char *kind,
+									   const Oid *relids, int n);
+
 /* ---- between the ticket files ---- */
 
 /* rows of a relation with everything below it, as statistics know */

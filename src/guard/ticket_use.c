@@ -387,9 +387,8 @@ use(CpiiRequest *request)
 }
 
 static int64
-redeem(const char *kind, const char **objects, int n)
+redeem(int64 id, const char *kind, const char **objects, int n)
 {
-	int64		id = named_ticket();
 	CpiiRequest request = {0};
 	bool		used;
 	TimestampTz until;
@@ -413,7 +412,7 @@ redeem(const char *kind, const char **objects, int n)
 static int64
 redeem_hook(const char *kind, const char *object)
 {
-	return redeem(kind, &object, object ? 1 : 0);
+	return redeem(named_ticket(), kind, &object, object ? 1 : 0);
 }
 
 /* names of relations as the request's objects are written */
@@ -431,7 +430,13 @@ relation_names(const Oid *relids, int n)
 int64
 cpii_ticket_redeem_all(const char *kind, const Oid *relids, int n)
 {
-	return redeem(kind, relation_names(relids, n), n);
+	return redeem(named_ticket(), kind, relation_names(relids, n), n);
+}
+
+int64
+cpii_ticket_redeem_number(int64 id, const char *kind, const Oid *relids, int n)
+{
+	return redeem(id != 0 ? id : named_ticket(), kind, relation_names(relids, n), n);
 }
 
 /* ---- asking without using ---- */
