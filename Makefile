@@ -124,6 +124,7 @@ OBJS = \
 	src/guard/budget.o \
 	src/guard/gate.o \
 	src/guard/live.o \
+	src/guard/log_hygiene.o \
 	src/guard/meter.o \
 	src/guard/outflow.o \
 	src/guard/plan_mark.o \

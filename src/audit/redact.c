@@ -301,12 +301,99 @@ cpii_redact_in_place(char *sql, size_t len)
 	{
 		Piece		piece = next_piece(sql, len, pos, &end);
 
-		if (piece == PIECE_TEXT)
-			continue;
-		for (size_t i = pos; i < end; i++)
-			if (piece == PIECE_COMMENT)
-				sql[i] = ' ';
-			else if (!((i == pos || i + 1 == end) && sql[i] == '\''))
-				sql[i] = '*';
+		if (piece == PIECE_COMMENT)
+			memset(sql + pos, ' ', end - pos);
+		else if (piece == PIECE_LITERAL && sql[pos] == '\'')
+		{
+			bool		closed = end - pos > 1 && sql[end - 1] == '\'';
+
+			memset(sql + pos + 1, '*', end - pos - (closed ? 2 : 1));
+		}
+		else if (piece == PIECE_LITERAL)
+			memset(sql + pos, '0', end - pos);	/* still a literal */
 	}
+}
+
+/*
+ * Copy text[pos, end) without what stands in quotes (double ones only when
+ * asked) and without long numbers.
+ */
+static void
+put_message(Output *o, const char *text, size_t pos, size_t end,
+			bool double_quotes)
+{
+	while (pos < end && !o->full)
+	{
+		char		c = text[pos];
+
+		if (c == '\'' || (c == '"' && double_quotes))
+		{
+			/* nobody escapes quotes within quotes: up to the last of its kind */
+			size_t		last = end;
+
+			for (size_t i = pos + 1; i < end; i++)
+				if (text[i] == c)
+					last = i + 1;
+			put(o, &c, 1);
+			put(o, "?", 1);
+			put(o, &c, 1);
+			pos = last;
+		}
+		else if (is_digit(c) && pos + 3 < end && is_digit(text[pos + 1]) &&
+				 is_digit(text[pos + 2]) && is_digit(text[pos + 3]))
+		{
+			while (pos < end && is_digit(text[pos]))
+				pos++;
+			put(o, "?", 1);
+		}
+		else
+		{
+			put(o, &c, 1);
+			pos++;
+		}
+	}
+}
+
+size_t
+cpii_redact_message(const char *text, size_t len, char *out, size_t outcap)
+{
+	Output		o = {out, 0, outcap > 0 ? outcap - 1 : 0, false};
+
+	if (outcap == 0)
+		return 0;
+	put_message(&o, text, 0, len, true);
+	out[o.used] = '\0';
+	return o.used;
+}
+
+size_t
+cpii_redact_plan(const char *text, size_t len, char *out, size_t outcap)
+{
+	static const char cost[] = "(cost=";
+	Output		o = {out, 0, outcap > 0 ? outcap - 1 : 0, false};
+	size_t		pos = 0;
+
+	if (outcap == 0)
+		return 0;
+	while (pos < len && !o.full)
+	{
+		size_t		end = pos;
+		bool		is_cost = false;
+
+		while (end < len && text[end] != '\n')
+		{
+			is_cost |= len - end > sizeof(cost) &&
+				memcmp(text + end, cost, sizeof(cost) - 1) == 0;
+			end++;
+		}
+		if (end < len)
+			end++;
+		if (is_cost)
+			put(&o, text + pos, end - pos);
+		else
+			put_message(&o, text, pos, end, false);
+		pos = end;
+	}
+	out[o.used] = '\0';
+	return o.used;
 }

@@ -21,9 +21,25 @@
 extern size_t cpii_redact(const char *sql, size_t len, char *out, size_t outcap);
 
 /*
- * The same without changing the length: literals become stars (between their
- * quotes), comments blanks.  Positions in the text stay what they were.
+ * The same without changing the length: literals in plain quotes become stars
+ * between them, other literals zeros, comments blanks.  Positions in the text stay what they were.
  */
 extern void cpii_redact_in_place(char *sql, size_t len);
+
+/*
+ * A copy of a plan as EXPLAIN prints it, in any format: on lines that are not a
+ * node's cost, what stands between the first and the last single quote goes,
+ * and so do numbers of four digits and more.  Returns the length written.
+ */
+extern size_t cpii_redact_plan(const char *text, size_t len, char *out,
+							   size_t outcap);
+
+/*
+ * A copy of a message's text without what stands in quotes (from the first to
+ * the last quotation mark of a kind) and without numbers of four digits and
+ * more: values that a statement failed on.  Returns the length written.
+ */
+extern size_t cpii_redact_message(const char *text, size_t len, char *out,
+								  size_t outcap);
 
 #endif							/* CPII_AUDIT_REDACT_H */

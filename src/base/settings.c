@@ -71,6 +71,7 @@ int			cpii_password_min_age = 1;
 int			cpii_password_min_length = 12;
 int			cpii_password_prehashed = CPII_PREHASHED_REJECT;
 char	   *cpii_purpose = NULL;
+bool		cpii_redact_log = true;
 char	   *cpii_ticket = NULL;
 int			cpii_ticket_decide_within = 24 * 3600;
 int			cpii_ticket_use_within = 4 * 3600;
@@ -425,6 +426,11 @@ cpii_settings_init(void)
 							   "Recorded with every access; use SET LOCAL behind a connection pool.",
 							   &cpii_purpose, "",
 							   PGC_USERSET, GUC_NOT_IN_SAMPLE, check_short_text, NULL, NULL);
+	DefineCustomBoolVariable("courier_pii.redact_log",
+							 "Keeps literals of statements in the protected database out of the server log.",
+							 "They are kept out of pg_stat_activity and pg_stat_statements, too, where a statement touches protected relations.",
+							 &cpii_redact_log, true,
+							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomStringVariable("courier_pii.ticket",
 							   "States the ticket that the session works under.",
 							   NULL, &cpii_ticket, "",

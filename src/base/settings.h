@@ -96,6 +96,7 @@ extern int	cpii_destroy_limit;
 extern char *cpii_destroy_window;
 extern int	cpii_enforcement;
 extern int	cpii_estimate_factor;
+extern bool cpii_redact_log;
 extern int	cpii_ticket_decide_within;
 extern int	cpii_ticket_use_within;
 extern int	cpii_key_command_timeout;

@@ -164,6 +164,17 @@ cpii_plan_is_plain_read(PlannedStmt *plan)
 		mark->hashValue == (CPII_MARK_PLAIN | CPII_MARK_READ);
 }
 
+/* ---- log_hygiene.c ---- */
+
+/*
+ * A plan that touches protected relations begins: take the literals out of its
+ * text, for whoever reads along (pg_stat_activity, auto_explain).
+ */
+extern void cpii_hygiene_plan(QueryDesc *queryDesc);
+/* such a plan runs: the protocol has shown its text again meanwhile */
+extern void cpii_hygiene_run(const QueryDesc *queryDesc);
+extern void cpii_hygiene_init(void);
+
 /* ---- trojan.c ---- */
 
 /*

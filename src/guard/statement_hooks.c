@@ -169,6 +169,7 @@ start_watched(QueryDesc *queryDesc, int eflags)
 		PG_TRY();
 		{
 			cpii_account_prepare();
+			cpii_hygiene_plan(queryDesc);
 			/* scans count what they meet */
 			queryDesc->instrument_options |= INSTRUMENT_ROWS;
 			call_ExecutorStart(queryDesc, eflags);
@@ -315,6 +316,8 @@ enter_frame(QueryDesc *queryDesc, uint64 count, Frame *frame,
 
 	if (touched)
 		cpii_account_prepare();
+	if (touched && frame->opened)
+		cpii_hygiene_run(queryDesc);
 	if (frame->opened)
 		cpii_account_action(frame->action);
 	else if (touched && frame->action != CPII_ACT_READ)
@@ -580,6 +583,7 @@ cpii_guard_init(void)
 	cpii_access_init();
 	cpii_utility_init();
 	cpii_trojan_init();
+	cpii_hygiene_init();
 	cpii_account_init();
 	cpii_ticket_init();
 	cpii_destroy_init();

@@ -146,9 +146,10 @@ sub parse { my ($self, $sql) = @_; return $self->send_message('P', "\0$sql\0" . 
 
 sub bind
 {
-	my ($self, $portal, $format) = @_;
+	my ($self, $portal, $format, @values) = @_;
+	my $values = join '', map { pack('N', length $_) . $_ } @values;
 	return $self->send_message('B',
-		"$portal\0\0" . pack('nnnn', 0, 0, 1, $format // 0));
+		"$portal\0\0" . pack('nn', 0, scalar @values) . $values . pack('nn', 1, $format // 0));
 }
 
 sub execute

@@ -164,10 +164,10 @@ main(void)
 	ok(!cpii_password_similar("Tr7-quivering-Fox", "mK4!vPz9&tQe2w"), "another one is not");
 
 	in_place("ALTER ROLE a PASSWORD 'secret'", "ALTER ROLE a PASSWORD '******'");
-	in_place("ALTER ROLE a PASSWORD $x$secret$x$", "ALTER ROLE a PASSWORD ************");
-	in_place("ALTER ROLE \"a'b\" PASSWORD E's\\'x'", "ALTER ROLE \"a'b\" PASSWORD ******'");
+	in_place("ALTER ROLE a PASSWORD $x$secret$x$", "ALTER ROLE a PASSWORD 000000000000");
+	in_place("ALTER ROLE \"a'b\" PASSWORD E's\\'x'", "ALTER ROLE \"a'b\" PASSWORD 0000000");
 	in_place("ALTER ROLE a /* pw x */ PASSWORD 'a''b'", "ALTER ROLE a            PASSWORD '****'");
-	in_place("SELECT 1", "SELECT *");
+	in_place("SELECT 1", "SELECT 0");
 
 	printf("1..%d\n", count);
 	return failed > 0;
