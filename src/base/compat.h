@@ -151,6 +151,13 @@
 #define CPII_MY_BACKEND_PLACE (MyBackendId - 1)
 #endif
 
+/* does an (ordered) append leave partitions out when it starts? */
+#if PG_VERSION_NUM >= 180000
+#define CPII_IS_PRUNED(append) ((append)->part_prune_index >= 0)
+#else
+#define CPII_IS_PRUNED(append) ((append)->part_prune_info != NULL)
+#endif
+
 /* a background worker, not a client's session */
 #if PG_VERSION_NUM >= 180000
 #define CPII_IS_WORKER_PROC(proc) (!(proc)->isRegularBackend)

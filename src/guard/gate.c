@@ -18,6 +18,7 @@
 #include "utils/lsyscache.h"
 
 #include "audit/statement.h"
+#include "base/compat.h"
 #include "base/errcodes.h"
 #include "base/settings.h"
 #include "base/ticket.h"
@@ -113,7 +114,16 @@ is_unfiltered(Plan *plan)
 				foreach(lc, ((Append *) plan)->appendplans)
 					if (!is_unfiltered(lfirst(lc)))
 						return false;
-				return ((Append *) plan)->part_prune_info == NULL;
+				return !CPII_IS_PRUNED((Append *) plan);
+			}
+		case T_MergeAppend:
+			{
+				ListCell   *lc;
+
+				foreach(lc, ((MergeAppend *) plan)->mergeplans)
+					if (!is_unfiltered(lfirst(lc)))
+						return false;
+				return !CPII_IS_PRUNED((MergeAppend *) plan);
 			}
 		case T_SubqueryScan:
 			return is_unfiltered(((SubqueryScan *) plan)->subplan);
@@ -142,33 +152,45 @@ is_unfiltered(Plan *plan)
 }
 
 /*
- * Clear values that the plan is expected to show, at the node where the door
- * stands: sorting and collecting may be above it.
+ * Clear values that the plan is expected to show, at the nodes where the door
+ * stands: sorting and collecting may be above them.
  */
 static double
 expected_values(Plan *plan)
 {
-	while (plan != NULL)
-	{
-		int			clear = 0;
+	int			clear = 0;
+	double		sum = 0;
+	List	   *parts = NIL;
+	ListCell   *lc;
 
-		(void) door_walker((Node *) plan->targetlist, &clear);
-		if (clear > 0)
-			return plan->plan_rows * clear;
-		switch (nodeTag(plan))
-		{
-			case T_Sort:
-			case T_IncrementalSort:
-			case T_Gather:
-			case T_GatherMerge:
-			case T_Material:
-				plan = plan->lefttree;
-				break;
-			default:
-				return 0;
-		}
+	if (plan == NULL)
+		return 0;
+	(void) door_walker((Node *) plan->targetlist, &clear);
+	if (clear > 0)
+		return plan->plan_rows * clear;
+	switch (nodeTag(plan))
+	{
+		case T_Sort:
+		case T_IncrementalSort:
+		case T_Gather:
+		case T_GatherMerge:
+		case T_Material:
+		case T_Result:
+			return expected_values(plan->lefttree);
+		case T_SubqueryScan:
+			return expected_values(((SubqueryScan *) plan)->subplan);
+		case T_Append:
+			parts = ((Append *) plan)->appendplans;
+			break;
+		case T_MergeAppend:
+			parts = ((MergeAppend *) plan)->mergeplans;
+			break;
+		default:
+			return 0;
 	}
-	return 0;
+	foreach(lc, parts)
+		sum += expected_values(lfirst(lc));
+	return sum;
 }
 
 void
