@@ -73,9 +73,13 @@ OBJS = \
 	src/audit/spool_room.o \
 	src/audit/statement.o \
 	src/audit/retention.o \
+	src/audit/extract.o \
+	src/audit/sealed_case.o \
+	src/audit/subject.o \
 	src/audit/syslog.o \
 	src/audit/undone.o \
 	src/audit/verify.o \
+	src/audit/walk.o \
 	src/audit/verify_outside.o \
 	src/audit/worker.o \
 	src/policy/catalog.o \
@@ -188,6 +192,7 @@ SCHEMA_PARTS = \
 	schema/50_audit.sql \
 	schema/51_audit_proof.sql \
 	schema/52_audit_ship.sql \
+	schema/53_audit_reading.sql \
 	schema/60_guard.sql \
 	schema/61_freeze.sql \
 	schema/62_tickets.sql \
@@ -227,6 +232,7 @@ REGRESS = \
 	62_tickets \
 	63_destroy \
 	64_disclosure_ticket \
+	53_audit_reading \
 	60_meter \
 	61_freeze \
 	65_purge \

@@ -98,14 +98,20 @@ RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cpii_audit_verify';
 
-CREATE VIEW courier_pii.audit_log AS
+-- records about a sealed case are for its readers only
+CREATE FUNCTION courier_pii.audit_visible(purpose text, ticket text) RETURNS boolean
+LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'cpii_audit_visible';
+
+CREATE VIEW courier_pii.audit_log WITH (security_barrier) AS
 SELECT r.node, r.seq, r.at, r.phase, r.action, r.outcome, r.sqlstate,
 	r.login_role, r.session_role, r."current_role", r.staff_no, r.actor_proof,
 	r.client_addr, r.client_port, r.application_name, r.pid,
 	r.session_started_at, r.purpose, r.ticket, r.command, r.relations,
 	r.classes, r.rows_returned, r.rows_examined, r.disclosed, r.masked,
 	r.probes, r.query_id, r.query, r.duration, r.detail, r.prev_hash, r.hash
-FROM courier_pii.audit_record r;
+FROM courier_pii.audit_record r
+WHERE courier_pii.audit_visible(r.purpose, r.ticket);
 
 CREATE VIEW courier_pii.audit_bulk AS
 SELECT l.*
@@ -130,10 +136,10 @@ SELECT l.at::date AS day, l.staff_no, l.login_role,
 	count(*) FILTER (WHERE l.phase <> 'BEGIN'
 		AND (l.action IN ('DENIED', 'LOGIN_DENIED')
 			OR l.outcome IN ('denied', 'blocked'))) AS denied,
-	coalesce(sum(l.rows_returned), 0)::bigint AS rows_returned,
-	coalesce(sum(l.disclosed), 0)::bigint AS disclosed,
-	coalesce(sum(l.masked), 0)::bigint AS masked,
-	coalesce(sum(l.probes), 0)::bigint AS probes,
+	coalesce(sum(l.rows_returned) FILTER (WHERE l.phase <> 'BEGIN'), 0)::bigint AS rows_returned,
+	coalesce(sum(l.disclosed) FILTER (WHERE l.phase <> 'BEGIN'), 0)::bigint AS disclosed,
+	coalesce(sum(l.masked) FILTER (WHERE l.phase <> 'BEGIN'), 0)::bigint AS masked,
+	coalesce(sum(l.probes) FILTER (WHERE l.phase <> 'BEGIN'), 0)::bigint AS probes,
 	min(l.at) AS first_at,
 	max(l.at) AS last_at
 FROM courier_pii.audit_log l
@@ -148,13 +154,15 @@ CREATE VIEW courier_pii.audit_admin AS
 SELECT l.*
 FROM courier_pii.audit_log l
 WHERE l.action IN ('POLICY', 'ACCOUNT', 'DDL', 'MAINTENANCE', 'KEY',
-	'PASSWORD', 'SYSTEM');
+	'PASSWORD', 'SYSTEM', 'REQUEST');
 
+-- Logins that were refused may name the role only.
 CREATE VIEW courier_pii.audit_leavers AS
 SELECT s.display_name, s.departed_at, l.at > s.departed_at AS after_departure,
 	l.*
 FROM courier_pii.audit_log l
 	JOIN courier_pii.staff s ON s.staff_no = l.staff_no
+		OR (l.staff_no IS NULL AND s.login_role::text = l.login_role)
 WHERE s.status = 'departed';
 
 CREATE VIEW courier_pii.stat_audit AS
@@ -176,15 +184,16 @@ REVOKE ALL ON courier_pii.audit_log, courier_pii.audit_bulk,
 	courier_pii.audit_leavers, courier_pii.stat_audit FROM PUBLIC;
 REVOKE ALL ON FUNCTION courier_pii.audit_make_partitions(),
 	courier_pii.audit_state(), courier_pii.audit_flush(interval),
-	courier_pii.audit_verify() FROM PUBLIC;
+	courier_pii.audit_verify(), courier_pii.audit_visible(text, text)
+	FROM PUBLIC;
 
 GRANT SELECT ON courier_pii.audit_log, courier_pii.audit_bulk,
 	courier_pii.audit_denied, courier_pii.audit_by_person,
 	courier_pii.audit_exports, courier_pii.audit_admin,
 	courier_pii.audit_leavers, courier_pii.stat_audit TO pii_auditor;
 GRANT EXECUTE ON FUNCTION courier_pii.audit_state(),
-	courier_pii.audit_flush(interval), courier_pii.audit_verify()
-	TO pii_auditor;
+	courier_pii.audit_flush(interval), courier_pii.audit_verify(),
+	courier_pii.audit_visible(text, text) TO pii_auditor;
 
 COMMENT ON TABLE courier_pii.audit_record IS 'audit records as ingested from the spool, chained by hash; partitioned by month';
 COMMENT ON TABLE courier_pii.audit_record_default IS 'audit records of a month that has no partition of its own';
@@ -194,10 +203,11 @@ COMMENT ON VIEW courier_pii.audit_bulk IS 'exports, copies, destruction, blocked
 COMMENT ON VIEW courier_pii.audit_denied IS 'refused access and refused logins';
 COMMENT ON VIEW courier_pii.audit_by_person IS 'sums per person and day';
 COMMENT ON VIEW courier_pii.audit_exports IS 'exports of personal data';
-COMMENT ON VIEW courier_pii.audit_admin IS 'changes of policy, accounts, keys, passwords and structure, maintenance, and starts of the server';
+COMMENT ON VIEW courier_pii.audit_admin IS 'changes of policy, accounts, keys, passwords and structure, requests and approvals, maintenance, and starts of the server';
 COMMENT ON VIEW courier_pii.audit_leavers IS 'records of persons who have departed';
 COMMENT ON VIEW courier_pii.stat_audit IS 'state of the audit spool of this server: records written, ingested, lost, and the lag';
 COMMENT ON FUNCTION courier_pii.audit_make_partitions() IS 'makes the audit partitions for this month and the next one; called by the worker';
+COMMENT ON FUNCTION courier_pii.audit_visible(text, text) IS 'false for records about a sealed case, unless the person is one of its readers';
 COMMENT ON FUNCTION courier_pii.audit_state() IS 'numbers behind the view stat_audit';
 COMMENT ON FUNCTION courier_pii.audit_flush(interval) IS 'waits until all records written so far can be queried; false when the timeout came first';
 COMMENT ON FUNCTION courier_pii.audit_verify() IS 'checks the chain of the audit records and the spool; an empty result means intact';

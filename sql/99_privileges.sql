@@ -163,6 +163,7 @@ BEGIN
 					WHEN 'text[]' THEN '''{}'''
 					WHEN 'name[]' THEN '''{}'''
 					WHEN 'regrole[]' THEN '''{}'''
+					WHEN 'bigint[]' THEN '''{}'''
 					WHEN 'integer[]' THEN '''{}'''
 					WHEN 'cidr[]' THEN '''{}'''
 					WHEN 'time without time zone' THEN '''08:00'''

@@ -23,6 +23,7 @@
 #include "audit/record.h"
 #include "audit/spool.h"
 #include "audit/undone.h"
+#include "audit/walk.h"
 #include "audit/worker.h"
 #include "base/classes.h"
 #include "base/errcodes.h"
@@ -367,6 +368,7 @@ cpii_audit_init(void)
 {
 	cpii_spool_init();
 	cpii_undone_init();
+	cpii_walk_init();
 	cpii_checkpoint_init();
 	cpii_worker_init();
 }

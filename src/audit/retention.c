@@ -240,8 +240,8 @@ write_manifest(const char *path, const char *manifest)
 				 errmsg("could not write file \"%s\": %m", path)));
 }
 
-static char *
-sign(const char *body)
+char *
+cpii_manifest_sign(const char *body)
 {
 	unsigned char private_key[CPII_KEY_LEN];
 	unsigned char public_key[CPII_KEY_LEN];
@@ -274,8 +274,8 @@ cpii_manifest_signed(const char *manifest, const unsigned char *public_key)
 							mark - manifest, signature);
 }
 
-static void
-pin_formats(void)
+void
+cpii_manifest_formats(void)
 {
 	static const char *const settings[][2] = {
 		{"datestyle", "ISO, YMD"}, {"intervalstyle", "postgres"},
@@ -309,7 +309,7 @@ cpii_audit_export_month(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	cpii_internal_begin(&internal);
-	pin_formats();
+	cpii_manifest_formats();
 	what = contents(&m, NULL, &records);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "COPY (SELECT * FROM courier_pii.%s ORDER BY node, seq) TO %s"
@@ -321,7 +321,7 @@ cpii_audit_export_month(PG_FUNCTION_ARGS)
 				(errcode_for_file_access(),
 				 errmsg("could not open file \"%s\": %m", path)));
 	cpii_hex(cpii_keyring_installation(), 16, installation);
-	manifest = sign(psprintf("{\"manifest\": 1, \"installation\": \"%s\", \"month\": \"%s\","
+	manifest = cpii_manifest_sign(psprintf("{\"manifest\": 1, \"installation\": \"%s\", \"month\": \"%s\","
 							 " \"file\": \"audit-%s.csv\", \"sha256\": \"%s\", %s, \"at\": %lld",
 							 installation, m.name, m.name, sha256, what,
 							 (long long) (GetCurrentTimestamp() + CPII_UNIX_OFFSET)));

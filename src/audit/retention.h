@@ -21,6 +21,12 @@
 /* is the line signed with this key, and untouched? */
 extern bool cpii_manifest_signed(const char *manifest, const unsigned char *public_key);
 
+/* body, which begins with '{', signed and closed; PI004 without the key */
+extern char *cpii_manifest_sign(const char *body);
+
+/* formats of exported values, until the end of the internal statements */
+extern void cpii_manifest_formats(void);
+
 /* a run as it stands in a manifest */
 extern char *cpii_manifest_run(const char *node, int64 first_seq, int64 last_seq,
 							   const unsigned char *prev_hash,

@@ -13,6 +13,7 @@
 #include "audit/inflight.h"
 #include "audit/record.h"
 #include "audit/statement.h"
+#include "audit/subject.h"
 #include "base/errcodes.h"
 #include "base/settings.h"
 
@@ -172,4 +173,5 @@ void
 cpii_statement_reset(void)
 {
 	memset(&cpii_statement, 0, sizeof(cpii_statement));
+	cpii_subject_reset();
 }

@@ -20,6 +20,7 @@
 
 #include "audit/redact.h"
 #include "audit/statement.h"
+#include "audit/subject.h"
 #include "base/errcodes.h"
 #include "base/internal.h"
 #include "base/session.h"
@@ -230,6 +231,7 @@ fill_event(CpiiAuditEvent *event, char *query, bool catalog)
 		event->detail = cpii_gate_detail();
 	else if (OidIsValid(cpii_statement.untrusted))
 		event->detail = cpii_trojan_detail(catalog);
+	event->detail = cpii_subject_detail(event->detail);
 	if (account.source != NULL)
 	{
 		(void) cpii_redact(account.source, strlen(account.source), query, MAX_QUERY_TEXT);
@@ -482,7 +484,7 @@ cpii_account_touch_plan(PlannedStmt *plan)
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 
 		if (rte->rtekind == RTE_RELATION && OidIsValid(rte->relid) &&
-			(cpii_relation_flags(rte->relid) & CPII_REL_PROTECTED))
+			(cpii_relation_flags(rte->relid) & CPII_REL_RECORDED))
 		{
 			cpii_statement_touch(rte->relid);
 			any = true;

@@ -48,7 +48,7 @@ cpii_plan_mark(PlannedStmt *plan, List *code)
 			continue;
 		if (flags != 0)
 			plain = false;
-		if (flags & CPII_REL_PROTECTED)
+		if (flags & CPII_REL_RECORDED)
 			marks = lappend(marks, make_mark(CPII_MARK_RELATION, rte->relid));
 	}
 	foreach(lc, code)

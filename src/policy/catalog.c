@@ -529,7 +529,11 @@ relation_entry(Oid relid)
 
 		fresh.flags |= CPII_REL_OURS;
 		if (name != NULL && strncmp(name, "audit_", 6) == 0)
+		{
 			fresh.flags |= CPII_REL_AUDIT;
+			if (kind == RELKIND_VIEW || strcmp(name, "audit_record") == 0)
+				fresh.flags |= CPII_REL_TRAIL;
+		}
 	}
 	if (kind == RELKIND_VIEW)
 	{

@@ -72,6 +72,9 @@ extern Oid	cpii_masked_view_base(Oid view);
 #define CPII_REL_PROTECTED	0x01	/* has a sealed column, or is a masked view */
 #define CPII_REL_OURS		0x02	/* lives in schema courier_pii */
 #define CPII_REL_AUDIT		0x04	/* of those: the audit trail */
+#define CPII_REL_TRAIL		0x08	/* of those: what an auditor reads records from */
+/* reading it is recorded */
+#define CPII_REL_RECORDED	(CPII_REL_PROTECTED | CPII_REL_TRAIL)
 extern int	cpii_relation_flags(Oid relid);
 
 /* a relation of ours whose change voids cached plans */

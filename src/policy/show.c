@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "audit/statement.h"
+#include "audit/subject.h"
 #include "base/classes.h"
 #include "base/compat.h"
 #include "base/errcodes.h"
@@ -91,9 +92,14 @@ show_clear(const CpiiEnvelope *env)
 
 	/* the usual encoding: opened where it is returned, without a copy */
 	if (GetDatabaseEncoding() == PG_UTF8)
-		return cpii_open_text(env);
+	{
+		result = cpii_open_text(env);
+		cpii_subject_shown(env->class_id, VARDATA(result), VARSIZE(result) - VARHDRSZ);
+		return result;
+	}
 	plain = cpii_open(env, &len);
 	result = to_text(plain, len);
+	cpii_subject_shown(env->class_id, plain, len);
 	cpii_wipe(plain, len);
 	pfree(plain);
 	return result;
@@ -438,7 +444,7 @@ setting_up(void)
  * everybody; on a base table a superuser may search while setting up.
  */
 static void
-search_probe(int class_id, bool through_view)
+search_probe(int class_id, bool through_view, const char *text, size_t len)
 {
 	if (cpii_internal_depth > 0)
 		return;
@@ -451,6 +457,8 @@ search_probe(int class_id, bool through_view)
 						cpii_class_name(class_id)),
 				 errhint("Ask a security administrator for a disclosure that is searchable.")));
 	cpii_statement_probe(class_id);
+	if (text != NULL)
+		cpii_subject_searched(class_id, text, len);
 }
 
 /* a literal becomes a value: free in a plain write, else a probe */

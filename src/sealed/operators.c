@@ -109,13 +109,13 @@ runtime_key(FunctionCallInfo fcinfo, const void *in, Size inlen, bool text_input
 	if (same && cache->epoch == epoch)
 		return cache->key;
 
-	if (cpii_search_probe_hook && !same)
-		cpii_search_probe_hook(class_id, false);
 	if (text_input)
 	{
 		size_t		len;
 		char	   *utf8 = cpii_to_utf8(in, inlen, &len);
 
+		if (cpii_search_probe_hook && !same)
+			cpii_search_probe_hook(class_id, false, utf8, len);
 		key = cpii_seal_search_key(class_id, epoch, utf8, len);
 	}
 	else
@@ -127,6 +127,8 @@ runtime_key(FunctionCallInfo fcinfo, const void *in, Size inlen, bool text_input
 		if (!cpii_envelope_parse(in, inlen, &env))
 			cpii_report_damaged();
 		text = cpii_open(&env, &len);
+		if (cpii_search_probe_hook && !same)
+			cpii_search_probe_hook(class_id, false, text, len);
 		key = cpii_seal_search_key(class_id, epoch, text, len);
 		cpii_wipe(text, len);
 		pfree(text);

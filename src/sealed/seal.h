@@ -61,8 +61,12 @@ extern char *cpii_from_utf8(const char *text, size_t len, size_t *outlen);
  */
 typedef void (*CpiiLiteralProbe) (int class_id);
 extern CpiiLiteralProbe cpii_literal_probe_hook;
-/* through_view: no exception for superusers who set the database up */
-typedef void (*CpiiSearchProbe) (int class_id, bool through_view);
+/*
+ * through_view: no exception for superusers who set the database up.  text is
+ * UTF-8, NULL when only a part of the value is looked for; nobody may keep it.
+ */
+typedef void (*CpiiSearchProbe) (int class_id, bool through_view,
+								 const char *text, size_t len);
 extern CpiiSearchProbe cpii_search_probe_hook;
 
 /* class number of a name, or 0 */

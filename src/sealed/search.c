@@ -202,9 +202,9 @@ search_keys_of_text(text *value, int class_id, bool through_view)
 	size_t		len;
 	char	   *utf8;
 
-	if (cpii_search_probe_hook)
-		cpii_search_probe_hook(class_id, through_view);
 	utf8 = cpii_to_utf8(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), &len);
+	if (cpii_search_probe_hook)
+		cpii_search_probe_hook(class_id, through_view, utf8, len);
 	return cpii_seal_search_keys(class_id, utf8, len);
 }
 
@@ -219,9 +219,9 @@ search_keys_of_sealed(bytea *value, int class_id)
 	cpii_parse_or_damaged(value, &env);
 	if (!(env.flags & CPII_FLAG_TOKEN))
 		return list_make1(value);
-	if (cpii_search_probe_hook)
-		cpii_search_probe_hook(class_id, false);
 	text = cpii_open(&env, &len);
+	if (cpii_search_probe_hook)
+		cpii_search_probe_hook(class_id, false, text, len);
 	keys = cpii_seal_search_keys(class_id, text, len);
 	cpii_wipe(text, len);
 	pfree(text);
@@ -672,7 +672,7 @@ cpii_tail4_of(PG_FUNCTION_ARGS)
 		memcmp(cache->in, VARDATA_ANY(tail), tail_len) == 0)
 		PG_RETURN_INT32(cache->result);
 	if (cpii_search_probe_hook)
-		cpii_search_probe_hook(class_id, false);
+		cpii_search_probe_hook(class_id, false, NULL, 0);
 	utf8 = cpii_to_utf8(VARDATA_ANY(tail), tail_len, &len);
 	if (cache == NULL)
 		cache = fcinfo->flinfo->fn_extra =

@@ -1,0 +1,160 @@
+/*-------------------------------------------------------------------------
+ *
+ * subject.c
+ *	  Tags of the values that a statement showed or searched for.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+#include "audit/statement.h"
+#include "audit/subject.h"
+#include "audit/walk.h"
+#include "base/base64url.h"
+#include "base/classes.h"
+#include "base/compat.h"
+#include "base/internal.h"
+#include "base/secret.h"
+#include "base/session.h"
+#include "crypto/keyring.h"
+#include "sealed/normalise.h"
+#include "sealed/seal.h"
+
+/* no token is made of text that begins so */
+static const char domain[] = "\0audit subject";
+
+#define TAG_BYTES 12
+#define SMALL_VALUE 256
+
+CpiiSubjectLists cpii_subjects;
+
+CPII_EXPORT Datum cpii_audit_subject(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(cpii_audit_subject);
+
+void
+cpii_subject_tag(int class_id, const char *value, size_t len,
+				 char tag[CPII_SUBJECT_TAG_LEN])
+{
+	CpiiMac    *key = cpii_keyring_mac(class_id, CPII_MAC_TOKEN, 0);
+	unsigned char mac[CPII_MAC_LEN];
+	char		encoded[CPII_BASE64URL_BOUND(TAG_BYTES)];
+	char		small[sizeof(domain) + SMALL_VALUE];
+	size_t		bound = CPII_NORMALISE_BOUND(len);
+	char	   *text = bound <= SMALL_VALUE ? small : palloc(sizeof(domain) + bound);
+	size_t		used;
+	bool		ok;
+
+	memcpy(text, domain, sizeof(domain));
+	used = sizeof(domain) + cpii_normalise(class_id, value, len, text + sizeof(domain));
+	ok = cpii_mac(key, (unsigned char *) text, used, mac);
+	cpii_wipe(text, used);
+	if (text != small)
+		pfree(text);
+	if (!ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+				 errmsg("cryptographic operation could not be completed")));
+	cpii_base64url_encode(mac, TAG_BYTES, encoded);
+	memcpy(tag, encoded, CPII_SUBJECT_TAG_LEN);
+}
+
+void
+cpii_subject_add(CpiiSubjects *list, int class_id, const char *value, size_t len)
+{
+	char		tag[CPII_SUBJECT_TAG_LEN];
+
+	/* nothing tells one empty value from another */
+	if (len == 0 || cpii_internal_depth > 0)
+		return;
+	/* one more look than there is room for: the list is not complete */
+	if (list->n == CPII_MAX_SUBJECTS)
+		list->looks = CPII_MAX_SUBJECT_LOOKS + 1;
+	else
+	{
+		cpii_subject_tag(class_id, value, len, tag);
+		for (int i = 0; i < list->n; i++)
+			if (memcmp(list->tag[i], tag, sizeof(tag)) == 0)
+				return;
+		memcpy(list->tag[list->n++], tag, sizeof(tag));
+	}
+}
+
+void
+cpii_subject_searched(int class_id, const char *value, size_t len)
+{
+	if (cpii_subjects.searched.looks++ < CPII_MAX_SUBJECT_LOOKS)
+		cpii_subject_add(&cpii_subjects.searched, class_id, value, len);
+	if (class_id == CPII_CLASS_WAYBILL_NO)
+		cpii_subjects.walk = Max(cpii_subjects.walk, cpii_walk_step(value, len));
+}
+
+static void
+append_list(char **to, const char *name, const CpiiSubjects *list)
+{
+	if (list->looks == 0)
+		return;
+	*to += sprintf(*to, "%s\"%s\": [", (*to)[-1] == '{' ? "" : ", ", name);
+	for (int i = 0; i < list->n; i++)
+		*to += sprintf(*to, "%s\"%.*s\"", i == 0 ? "" : ", ",
+					   CPII_SUBJECT_TAG_LEN, list->tag[i]);
+	*to += sprintf(*to, "]");
+	if (list->looks > CPII_MAX_SUBJECT_LOOKS)
+		*to += sprintf(*to, ", \"%s_more\": true", name);
+}
+
+const char *
+cpii_subject_detail(const char *detail)
+{
+	static char buf[4096];
+	char	   *to = buf;
+
+	if ((cpii_subjects.shown.looks | cpii_subjects.searched.looks) == 0)
+		return detail;
+	*to++ = '{';
+	append_list(&to, "shown", &cpii_subjects.shown);
+	append_list(&to, "searched", &cpii_subjects.searched);
+	if (cpii_subjects.walk > 1)
+		to += sprintf(to, ", \"walk\": %d", cpii_subjects.walk);
+	/* details of statements are objects of ours, and short */
+	if (detail != NULL && detail[0] == '{' && detail[1] != '}' &&
+		strlen(detail) < sizeof(buf) - (to - buf) - 4)
+		sprintf(to, ", %s", detail + 1);
+	else
+		strcpy(to, "}");
+	return buf;
+}
+
+/* audit_subject(class text, value text): the tag of a value, for who_saw() */
+Datum
+cpii_audit_subject(PG_FUNCTION_ARGS)
+{
+	int			class_id;
+	text	   *value = PG_GETARG_TEXT_PP(1);
+	char		tag[CPII_SUBJECT_TAG_LEN];
+	size_t		len;
+	char	   *utf8;
+
+	if (cpii_planning_depth > 0)
+		PG_RETURN_NULL();
+	cpii_require_preload();
+	if (!cpii_session_has_duty("pii_auditor"))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to look for persons in the audit trail"),
+				 errdetail("Only members of \"pii_auditor\" read the audit trail.")));
+	class_id = cpii_class_by_name_or_error(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	if (!cpii_class_is_sealed(class_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("values of class \"%s\" are not recorded",
+						cpii_class_name(class_id))));
+	/* asking for a person is a search like any other */
+	cpii_statement_probe(class_id);
+	utf8 = cpii_to_utf8(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), &len);
+	cpii_subject_searched(class_id, utf8, len);
+	cpii_subject_tag(class_id, utf8, len, tag);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(tag, sizeof(tag)));
+}
