@@ -18,6 +18,8 @@ FROM generate_series(1, 300) i;
 CREATE TABLE scan (id int, day date, phone text, message text) PARTITION BY RANGE (day);
 CREATE TABLE scan_1 PARTITION OF scan FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
 CREATE TABLE empty ("收件人电话" text, lxdh varchar(20), remark text);
+ALTER TABLE waybill ADD COLUMN gone text;
+ALTER TABLE waybill DROP COLUMN gone;
 ALTER TABLE waybill OWNER TO regress_courier_pii_owner;
 SELECT courier_pii.protect_column('waybill', 'phone', 'phone'), courier_pii.protect_column('scan', 'phone', 'phone');
 GRANT SELECT, UPDATE ON waybill TO regress_courier_pii_app;

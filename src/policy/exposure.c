@@ -111,9 +111,12 @@ list_columns(Relation rel, ColumnSample *columns)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		Oid			type = getBaseType(att->atttypid);
+		Oid			type;
 
-		if (att->attisdropped || !can_hold_texts(type) ||
+		if (att->attisdropped)
+			continue;
+		type = getBaseType(att->atttypid);
+		if (!can_hold_texts(type) ||
 			cpii_class_of_type(att->atttypid, att->atttypmod) != 0)
 			continue;
 		memset(&columns[n], 0, sizeof(ColumnSample));
