@@ -40,6 +40,7 @@
 #include "base/internal.h"
 #include "base/session.h"
 #include "guard/guard.h"
+#include "people/password.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
 #include "sealed/seal.h"
@@ -259,7 +260,11 @@ cpii_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 		/* fast-path calls pass no executor hook, and have no portal */
 		if (ActivePortal == NULL && !cpii_statement.open &&
 			cpii_internal_depth == 0 && !IsParallelWorker())
+		{
 			cpii_roster_check();
+			if (cpii_roster_restricted)
+				cpii_password_gate_call(objectId);
+		}
 		return;
 	}
 	if ((access == OAT_POST_CREATE || access == OAT_POST_ALTER) &&

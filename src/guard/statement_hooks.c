@@ -136,6 +136,18 @@ call_ExecutorStart(QueryDesc *queryDesc, int eflags)
 		standard_ExecutorStart(queryDesc, eflags);
 }
 
+/*
+ * A session that must change its password first: asked at the start and again
+ * at each run, because a portal may have been opened before.
+ */
+static inline void
+gate_password(const PlannedStmt *plan)
+{
+	if (unlikely(cpii_roster_restricted) && cpii_internal_depth == 0 &&
+		!IsParallelWorker())
+		cpii_password_gate_plan(plan);
+}
+
 static pg_noinline void
 start_watched(QueryDesc *queryDesc, int eflags)
 {
@@ -150,8 +162,7 @@ start_watched(QueryDesc *queryDesc, int eflags)
 		cpii_roster_check();
 		cpii_plan_roles_check();
 	}
-	if (cpii_roster_restricted && cpii_internal_depth == 0 && !IsParallelWorker())
-		cpii_password_gate_plan(queryDesc->plannedstmt);
+	gate_password(queryDesc->plannedstmt);
 	if (IsParallelWorker() || cpii_internal_depth > 0)
 	{
 		call_ExecutorStart(queryDesc, eflags);
@@ -359,6 +370,7 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 
 	if (save_depth == 0)
 		cpii_roster_check();
+	gate_password(queryDesc->plannedstmt);
 	opened = cpii_account_open(CMDTAG_SELECT, queryDesc->sourceText,
 							   queryDesc->plannedstmt->queryId);
 	save_writing = opened ? false : cpii_statement.writing;
@@ -431,6 +443,7 @@ run_watched(CPII_EXECUTOR_RUN_PARAMS)
 		AcceptInvalidationMessages();
 		cpii_roster_check();
 	}
+	gate_password(queryDesc->plannedstmt);
 	frame.opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
 									 queryDesc->sourceText,
 									 queryDesc->plannedstmt->queryId);

@@ -465,6 +465,9 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	if (cpii_internal_depth > 0 || is_plain(pstmt->utilityStmt) ||
 		!IsTransactionState() || IsAbortedTransactionBlockState())
 	{
+		/* our own statements have verifiers in them */
+		if (cpii_internal_depth > 0 && IsA(pstmt->utilityStmt, AlterRoleStmt))
+			cpii_password_scrub(queryString, pstmt->stmt_location, pstmt->stmt_len);
 		call_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
 							queryEnv, dest, qc);
 		return;

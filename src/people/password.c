@@ -280,8 +280,9 @@ refuse_too_soon(Oid role, const Subject *subject)
 		cpii_password_min_age * USECS_PER_DAY)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("password was changed less than %d day ago",
-						cpii_password_min_age),
+				 errmsg_plural("password was changed less than %d day ago",
+							   "password was changed less than %d days ago",
+							   cpii_password_min_age, cpii_password_min_age),
 				 errhint("Call courier_pii.suspect_leak() when somebody else may know it.")));
 }
 

@@ -69,12 +69,16 @@ extern void cpii_password_noted(bool prehashed);
  */
 extern void cpii_password_gate_plan(const PlannedStmt *plan);
 extern void cpii_password_gate_utility(Node *stmt);
-extern void cpii_password_gate_call(void);
+/* a function called without a statement, over the fast path */
+extern void cpii_password_gate_call(Oid function);
 
 /* ---- password_scrub.c ---- */
 
 /* remove the literals of the running statement where others can read it */
 extern void cpii_password_scrub(const char *text, int location, int length);
+/* the same where the text looks as if it held a password */
+extern void cpii_password_scrub_if_any(const char *text, int location,
+									   int length, bool prepare);
 /* likewise of a statement that calls one of our functions with a password */
 extern void cpii_password_scrub_call(void);
 /* for the log hook: a message about to be written */

@@ -217,6 +217,14 @@ cpii_password_before(PlannedStmt *pstmt, const char *queryString)
 		case T_AlterForeignServerStmt:
 			cpii_password_scrub(queryString, pstmt->stmt_location, pstmt->stmt_len);
 			break;
+		case T_DoStmt:
+		case T_CallStmt:
+		case T_PrepareStmt:
+		case T_ExecuteStmt:
+			cpii_password_scrub_if_any(queryString, pstmt->stmt_location,
+									   pstmt->stmt_len,
+									   IsA(pstmt->utilityStmt, PrepareStmt));
+			break;
 		default:
 			break;
 	}

@@ -37,6 +37,9 @@ find(const char *text, const char *needle)
 	return NULL;
 }
 
+/* this session has prepared a call with a password as its parameter */
+static bool call_prepared = false;
+
 /*
  * Could the text hold a password?  One of these words and, after it, something
  * that opens a literal.
@@ -58,7 +61,8 @@ holds_password(const char *text)
 		if (at != NULL && strpbrk(at, "'$") != NULL)
 			return true;
 	}
-	return false;
+	return call_prepared && find(text, "execute") != NULL &&
+		strpbrk(find(text, "execute"), "'$") != NULL;
 }
 
 static char *
@@ -103,9 +107,21 @@ cpii_password_scrub(const char *text, int location, int length)
 }
 
 void
+cpii_password_scrub_if_any(const char *text, int location, int length,
+						   bool prepare)
+{
+	if (!holds_password(text))
+		return;
+	if (prepare && find(text, "_password") != NULL)
+		call_prepared = true;
+	cpii_password_scrub(text, location, length);
+}
+
+void
 cpii_password_scrub_call(void)
 {
-	if (debug_query_string != NULL && holds_password(debug_query_string))
+	/* EXECUTE of a prepared call shows the literals without any word of ours */
+	if (debug_query_string != NULL && strpbrk(debug_query_string, "'$") != NULL)
 		cpii_password_scrub(debug_query_string, 0, 0);
 }
 
@@ -120,11 +136,22 @@ cpii_password_scrub_message(ErrorData *edata)
 		edata->context = redacted(edata->context);
 	if (edata->internalquery != NULL && holds_password(edata->internalquery))
 		edata->internalquery = redacted(edata->internalquery);
+	/* EXECUTE: the detail tells what was prepared, the message has the literals */
+	if (edata->detail != NULL && edata->message != NULL &&
+		find(edata->detail, "prepare: ") == edata->detail &&
+		holds_password(edata->detail))
+	{
+		edata->message = redacted(edata->message);
+		edata->detail = redacted(edata->detail);
+	}
 	/* parameters of an extended query that calls one of our functions */
 	if (edata->detail != NULL && find(edata->detail, "$1 = ") != NULL &&
 		(find(edata->message ? edata->message : "", "_password(") != NULL ||
 		 (debug_query_string != NULL && find(debug_query_string, "_password(") != NULL)))
 		edata->detail = NULL;
+	if (edata->context != NULL && find(edata->context, "with parameters: ") != NULL &&
+		debug_query_string != NULL && find(debug_query_string, "_password(") != NULL)
+		edata->context = redacted(edata->context);
 	if (statement)
 	{
 		edata->hide_stmt = true;
