@@ -49,8 +49,12 @@
 /* rows that batches skipped are looked for so many at a time */
 #define STRAGGLERS "500"
 
-/* the longest pause after a batch */
-#define MAX_PAUSE_MS 1000
+/*
+ * How long a batch may hold its rows: a writer who needs one of them waits for
+ * the rest of the batch.  batch_rows is the most it ever takes at a time.
+ */
+#define BATCH_MS 15
+#define FIRST_ROWS 200
 
 uint64
 cpii_job_execute(const char *sql, int nargs, Oid *types, Datum *values,
@@ -401,13 +405,15 @@ run_part(CpiiJob *job, Oid part, CpiiJobStatement statement)
 	Oid			types[2] = {TIDOID, TIDOID};
 	Relation	rel = try_relation_open(part, AccessShareLock);
 	BlockNumber blocks;
+	BlockNumber most;
 	BlockNumber step;
 
 	if (rel == NULL)
 		return;					/* dropped meanwhile */
 	/* later blocks hold rows that were written under the job's trigger */
 	blocks = RelationGetNumberOfBlocks(rel);
-	step = blocks_of_rows(rel, job->batch_rows);
+	most = blocks_of_rows(rel, job->batch_rows);
+	step = Min(most, blocks_of_rows(rel, FIRST_ROWS));
 	relation_close(rel, NoLock);
 	while (job->next_block < blocks)
 	{
@@ -432,7 +438,11 @@ run_part(CpiiJob *job, Oid part, CpiiJobStatement statement)
 		MemoryContextSwitchTo(old);
 		cpii_job_commit(job);
 		took = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
-		pause_for(job->pause_ms >= 0 ? job->pause_ms : Min(took / 2, MAX_PAUSE_MS));
+		if (took > 2 * BATCH_MS)
+			step = Max(step / 2, 1);
+		else if (took < BATCH_MS && step < most)
+			step = Min(most, step + Max(step / 4, 1));
+		pause_for(job->pause_ms >= 0 ? job->pause_ms : took);
 	}
 }
 

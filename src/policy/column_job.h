@@ -33,7 +33,7 @@ typedef struct CpiiJob
 	int64		rows_done;
 	/* of this run */
 	int			batch_rows;
-	int			pause_ms;		/* -1 = half of what a batch took */
+	int			pause_ms;		/* -1 = as long as a batch took */
 	MemoryContext batch;		/* reset at each commit */
 } CpiiJob;
 

@@ -89,6 +89,12 @@ courier_pii.database = 'bench'
 courier_pii.key_file = '$BENCH/key/master.key'
 courier_pii.key_store = '$BENCH/key/store'
 courier_pii.audit_directory = '$BENCH/audit'
+courier_pii.default_probe_limit_hour = -1
+courier_pii.default_probe_limit_day = -1
+courier_pii.default_masked_limit_hour = -1
+courier_pii.default_masked_limit_day = -1
+courier_pii.default_sealed_limit_hour = -1
+courier_pii.default_sealed_limit_day = -1
 ${COURIER_PII_DESTDIR:+extension_destdir = '$COURIER_PII_DESTDIR'}
 ${COURIER_PII_DESTDIR:+dynamic_library_path = '$COURIER_PII_DESTDIR$(pg_config --pkglibdir):\$libdir'}
 CONF
@@ -303,6 +309,9 @@ timed="-T $seconds"
 	pair 'pgbench -S, 1 client: loaded, unused | without' 0.97 1 'pgbench_s 6001 postgres' 'pgbench_s 6002 postgres' $timed
 	pair 'pgbench -S, 1 client, prepared: loaded | without' 0.97 1 'pgbench_s 6001 postgres' 'pgbench_s 6002 postgres' $timed -M prepared
 }
+# shellcheck source=test/bench/encryption.sh
+. "${0%/*}/encryption.sh"
+
 # ---- records a second ---------------------------------------------------------
 
 sql 6001 -c 'SELECT courier_pii.audit_flush()' >/dev/null

@@ -1,0 +1,138 @@
+#!/bin/sh
+#
+# encryption.sh: what sealing, opening and searching cost; read by run.sh,
+# whose servers, tables and functions it uses.
+#
+# Quotes inside here-documents are meant:
+# shellcheck disable=SC2016,SC2154
+
+say ''
+say '==> encryption'
+
+# aim NAME VALUE RELATION AIM: a ratio that must be "<=" or ">=" its aim
+aim() {
+	if awk -v v="$2" -v a="$4" -v r="$3" 'BEGIN { exit !(r == "<=" ? v <= a : v >= a) }'; then
+		verdict=met
+	else
+		verdict=missed
+		missed=$((missed + 1))
+	fi
+	printf '%-52s %7.2f %2s %-6s %s\n' "$1" "$2" "$3" "$4" "$verdict"
+}
+
+# expression EXPRESSION NAME=VALUE ...: a number worked out
+expression() {
+	formula=$1
+	shift
+	for assignment; do echo "$assignment"; done |
+		awk -F = "{ v[\$1] = \$2 } END { s = v[\"s\"]; f = v[\"f\"]; r = v[\"r\"]; d = v[\"d\"]; p = v[\"p\"]; a = v[\"a\"]; b = v[\"b\"]; print $formula }"
+}
+
+# ---- opening: the door against the executor's floor and OpenSSL by itself -----
+
+# nanoseconds of one AES-256-GCM decryption as the manual of OpenSSL shows it
+cat >"$BENCH/raw.c" <<'C'
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <time.h>
+int main(void)
+{
+	unsigned char key[32] = {1}, iv[12] = {2}, aad[54] = {3}, in[11] = {4}, out[64], sealed[64], tag[16];
+	EVP_CIPHER_CTX *enc = EVP_CIPHER_CTX_new(), *dec = EVP_CIPHER_CTX_new();
+	EVP_CIPHER *aes = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+	struct timespec a, b;
+	int len, n = 1000000;
+	EVP_EncryptInit_ex2(enc, aes, key, iv, NULL);
+	EVP_EncryptUpdate(enc, NULL, &len, aad, sizeof(aad));
+	EVP_EncryptUpdate(enc, sealed, &len, in, sizeof(in));
+	EVP_EncryptFinal_ex(enc, out, &len);
+	EVP_CIPHER_CTX_ctrl(enc, EVP_CTRL_AEAD_GET_TAG, 16, tag);
+	EVP_DecryptInit_ex2(dec, aes, key, NULL, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	for (int i = 0; i < n; i++)
+	{
+		if (EVP_DecryptInit_ex2(dec, NULL, NULL, iv, NULL) != 1 ||
+			EVP_DecryptUpdate(dec, NULL, &len, aad, sizeof(aad)) != 1 ||
+			EVP_DecryptUpdate(dec, out, &len, sealed, sizeof(in)) != 1 ||
+			EVP_CIPHER_CTX_ctrl(dec, EVP_CTRL_AEAD_SET_TAG, 16, tag) != 1 ||
+			EVP_DecryptFinal_ex(dec, out, &len) != 1)
+			return 1;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	printf("%.1f\n", ((b.tv_sec - a.tv_sec) * 1e9 + (b.tv_nsec - a.tv_nsec)) / n);
+	return 0;
+}
+C
+cc -O2 -o "$BENCH/raw" "$BENCH/raw.c" -lcrypto || fail 'cc: no raw measurement'
+echo 'SELECT sum(octet_length(courier_pii.show(phone))) FROM kept.parcel;' | write open_show
+echo 'SELECT sum(octet_length(courier_pii.sealed_send(phone))) FROM kept.parcel;' | write open_floor
+echo "SELECT sum(octet_length(decrypt(phone, '\\x$key', 'aes'))) FROM plain.encrypted;" | write open_decrypt
+echo "SELECT sum(octet_length(pgp_sym_decrypt(phone, '$key'))) FROM plain.pgp;" | write open_pgp
+for name in show floor decrypt raw; do : >"$BENCH/ns_$name"; done
+round=0
+while [ "$round" -lt "$rounds" ]; do
+	for name in show floor decrypt; do
+		tps=$(one open_$name 6001 reader 1 -t 2)
+		awk -v t="$tps" 'BEGIN { print 1e9 / t / 200000 }' >>"$BENCH/ns_$name"
+	done
+	"$BENCH/raw" >>"$BENCH/ns_raw"
+	round=$((round + 1))
+done
+tps=$(one open_pgp 6001 reader 1 -t 1)
+ns_pgp=$(awk -v t="$tps" 'BEGIN { print 1e9 / t / 1000 }')
+ns_show=$(median <"$BENCH/ns_show")
+ns_floor=$(median <"$BENCH/ns_floor")
+ns_decrypt=$(median <"$BENCH/ns_decrypt")
+ns_raw=$(median <"$BENCH/ns_raw")
+say "nanoseconds a phone: show() $ns_show, executor floor $ns_floor, OpenSSL $ns_raw, pgcrypto decrypt $ns_decrypt, pgp_sym_decrypt $ns_pgp"
+aim 'show() / (floor + OpenSSL)' "$(expression 's / (f + r)' s="$ns_show" f="$ns_floor" r="$ns_raw")" '<=' 1.5
+aim 'decrypt / show(), both without the floor' "$(expression '(d - f) / (s - f)' s="$ns_show" f="$ns_floor" d="$ns_decrypt")" '>=' 4
+aim 'pgp_sym_decrypt / show()' "$(expression 'p / s' s="$ns_show" p="$ns_pgp")" '>=' 15
+
+# ---- sealing by COPY into an unindexed table ---------------------------------
+
+sql 6001 -c "COPY (SELECT id, phone FROM plain.parcel) TO '$BENCH/copy.txt'"
+for kind in text courier_pii.phone; do
+	printf "BEGIN;\nCREATE TEMP TABLE loaded (id int, phone %s) ON COMMIT DROP;\nCOPY loaded FROM '%s';\nCOMMIT;\n" \
+		$kind "$BENCH/copy.txt" | write "copy_${kind##*.}"
+done
+pair 'COPY of 200 000 phones: sealed | plain' 0.5 1 'copy_phone 6001 postgres' 'copy_text 6001 postgres' -t 2
+
+# ---- the last four characters -------------------------------------------------
+
+sql 6001 <<SQL >/dev/null
+CREATE INDEX parcel_tail ON kept.parcel (courier_pii.tail4(phone));
+CREATE INDEX parcel_right ON plain.parcel ("right"(phone, 4));
+VACUUM ANALYZE kept.parcel;
+VACUUM ANALYZE plain.parcel;
+SQL
+printf "\\\\set p random(1000, 9999)\nSELECT count(id) FROM kept.parcel WHERE courier_pii.tail4(phone) = courier_pii.tail4_of('phone', ':p');\n" | write tail_kept
+printf "\\\\set p random(1000, 9999)\nSELECT count(id) FROM plain.parcel WHERE \"right\"(phone, 4) = ':p';\n" | write tail_plain
+pair 'last four characters: sealed index | plain' 0.66 1 'tail_kept 6001 reader' 'tail_plain 6001 reader' -T "$seconds"
+
+# ---- storage --------------------------------------------------------------------
+
+sql 6001 -F ' ' -c "SELECT 'bytes of a phone: plain ' || (SELECT avg(pg_column_size(phone))::numeric(6,1) FROM plain.parcel)
+	|| ', sealed ' || (SELECT avg(pg_column_size(phone))::numeric(6,1) FROM kept.parcel)
+	|| ', pgcrypto encrypt ' || (SELECT avg(pg_column_size(phone))::numeric(6,1) FROM plain.encrypted)
+	|| ', pgp_sym_encrypt ' || (SELECT avg(pg_column_size(phone))::numeric(6,1) FROM plain.pgp)
+	|| ', pgsodium (its layout: tag 32, nonce 16, key id 16) ' || 11 + 32 + 16 + 16"
+sql 6001 -c "SELECT 'bytes of an index entry: plain ' || (pg_relation_size('plain.parcel_phone_idx') / 200000.0)::numeric(6,1)
+	|| ', sealed ' || (pg_relation_size('kept.parcel_phone_idx') / 200000.0)::numeric(6,1)
+	|| ', sealed tail ' || (pg_relation_size('kept.parcel_tail') / 200000.0)::numeric(6,1)"
+
+# ---- online protection beside a load -----------------------------------------------
+
+sql 6001 <<SQL >/dev/null
+CREATE TABLE plain.busy AS SELECT id, phone FROM plain.parcel;
+ALTER TABLE plain.busy ADD PRIMARY KEY (id);
+CREATE INDEX ON plain.busy (phone);
+VACUUM ANALYZE plain.busy;
+SQL
+printf '\\set i random(1, 200000)\nUPDATE plain.busy SET phone = (13900000000 + :i)::text WHERE id = :i;\n' | write busy
+alone=$(one busy 6001 postgres 1 -T 4)
+sql 6001 -c "CALL courier_pii.protect_column_online('plain.busy', 'phone', 'phone')" >"$BENCH/online.log" 2>&1 &
+online=$!
+beside=$(one busy 6001 postgres 1 -T 4)
+wait $online || fail "protect_column_online: $(tail -n 2 "$BENCH/online.log")"
+aim 'updates while protected online | alone' "$(expression 'b / a' a="$alone" b="$beside")" '>=' 0.8
