@@ -25,6 +25,7 @@ OBJS = \
 	src/crypto/channel.o \
 	src/crypto/cipher.o \
 	src/crypto/custodians.o \
+	src/crypto/cms.o \
 	src/crypto/custody.o \
 	src/crypto/custody_command.o \
 	src/crypto/epoch_table.o \
@@ -132,6 +133,8 @@ OBJS = \
 	src/guard/meter.o \
 	src/guard/outflow.o \
 	src/guard/plan_mark.o \
+	src/guard/leak_mark.o \
+	src/guard/package.o \
 	src/guard/purge.o \
 	src/guard/statement_hooks.o \
 	src/guard/ticket.o \
@@ -197,6 +200,7 @@ SCHEMA_PARTS = \
 	schema/61_freeze.sql \
 	schema/62_tickets.sql \
 	schema/63_destroy.sql \
+	schema/64_export.sql \
 	schema/80_grants.sql \
 	schema/90_config_dump.sql \
 	schema/95_comments.sql

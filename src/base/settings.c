@@ -46,6 +46,7 @@ int			cpii_estimate_factor = 10;
 int			cpii_feed_brake_floor = 5;
 int			cpii_feed_brake_percent = 5;
 int			cpii_inactive_days = 30;
+char	   *cpii_export_directory = NULL;
 char	   *cpii_key_command = NULL;
 int			cpii_key_command_timeout = 10;
 int			cpii_key_epoch_months = 1;
@@ -72,6 +73,7 @@ int			cpii_password_min_length = 12;
 int			cpii_password_prehashed = CPII_PREHASHED_REJECT;
 char	   *cpii_purpose = NULL;
 bool		cpii_redact_log = true;
+int			cpii_sealed_export = CPII_SEALED_EXPORT_RECORD;
 char	   *cpii_ticket = NULL;
 int			cpii_ticket_decide_within = 24 * 3600;
 int			cpii_ticket_use_within = 4 * 3600;
@@ -114,6 +116,12 @@ static const struct config_enum_entry prehashed_options[] = {
 	{"reject", CPII_PREHASHED_REJECT, false},
 	{"guess", CPII_PREHASHED_GUESS, false},
 	{"allow", CPII_PREHASHED_ALLOW, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry sealed_export_options[] = {
+	{"record", CPII_SEALED_EXPORT_RECORD, false},
+	{"ticket", CPII_SEALED_EXPORT_TICKET, false},
 	{NULL, 0, false}
 };
 
@@ -302,6 +310,12 @@ cpii_settings_init(void)
 							"A multiple of the person's limit per statement; 0 turns estimates off.",
 							&cpii_estimate_factor, 10, 0, 1000000,
 							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("courier_pii.export_directory",
+							   "Sets the directory that encrypted packages are written to.",
+							   "Empty: packages are handed to the client only.",
+							   &cpii_export_directory, "",
+							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	DefineCustomIntVariable("courier_pii.hr_feed_brake_floor",
 							"Sets the number of departures that a personnel feed may always contain.",
 							NULL, &cpii_feed_brake_floor, 5, 0, 1000000,
@@ -430,6 +444,11 @@ cpii_settings_init(void)
 							 "Keeps literals of statements in the protected database out of the server log.",
 							 "They are kept out of pg_stat_activity and pg_stat_statements, too, where a statement touches protected relations.",
 							 &cpii_redact_log, true,
+							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomEnumVariable("courier_pii.sealed_export",
+							 "Sets whether COPY of protected tables, as by pg_dump, is only recorded or needs a ticket.",
+							 "Members of pii_backup need none.",
+							 &cpii_sealed_export, CPII_SEALED_EXPORT_RECORD, sealed_export_options,
 							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomStringVariable("courier_pii.ticket",
 							   "States the ticket that the session works under.",

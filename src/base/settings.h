@@ -52,6 +52,12 @@ typedef enum CpiiPrehashed
 	CPII_PREHASHED_ALLOW
 } CpiiPrehashed;
 
+typedef enum CpiiSealedExport
+{
+	CPII_SEALED_EXPORT_RECORD,
+	CPII_SEALED_EXPORT_TICKET
+} CpiiSealedExport;
+
 typedef enum CpiiEnforcement
 {
 	CPII_ENFORCE_WARN,
@@ -65,6 +71,7 @@ extern char *cpii_audit_directory;
 extern char *cpii_audit_export_directory;
 extern char *cpii_audit_syslog;
 extern char *cpii_database;
+extern char *cpii_export_directory;
 extern char *cpii_key_command;
 extern char *cpii_key_file;
 extern int	cpii_key_source;
@@ -94,6 +101,7 @@ extern int	cpii_default_sealed_limit_statement;
 extern int	cpii_destroy_backup_within;
 extern int	cpii_destroy_limit;
 extern char *cpii_destroy_window;
+extern int	cpii_sealed_export;
 extern int	cpii_enforcement;
 extern int	cpii_estimate_factor;
 extern bool cpii_redact_log;

@@ -23,37 +23,17 @@
 #include "base/settings.h"
 #include "base/ticket.h"
 #include "guard/guard.h"
+#include "guard/ticket.h"
 #include "policy/catalog.h"
 #include "sealed/search.h"
 
-/* the table that the open statement is about, as a request names it */
-static char *
-touched_table(void)
-{
-	for (int i = 0; i < cpii_statement.nrelations; i++)
-	{
-		Oid			relid = cpii_statement.relations[i];
-		Oid			base = cpii_masked_view_base(relid);
-
-		if (OidIsValid(base))
-			relid = base;
-		if (get_rel_name(relid) != NULL)
-			return psprintf("%s.%s",
-							get_namespace_name(get_rel_namespace(relid)),
-							get_rel_name(relid));
-	}
-	return NULL;
-}
-
-bool
+int64
 cpii_gate_ticket(CpiiBudget budget)
 {
 	if (cpii_ticket == NULL || cpii_ticket[0] == '\0' ||
-		cpii_ticket_redeem_hook == NULL ||
 		(budget != CPII_BUDGET_CLEAR && budget != CPII_BUDGET_SEALED))
-		return false;
-	(void) cpii_ticket_redeem_hook("export", touched_table());
-	return true;
+		return -1;
+	return cpii_ticket_export(budget == CPII_BUDGET_CLEAR ? "max_values" : "max_rows");
 }
 
 /* ---- estimates ---- */

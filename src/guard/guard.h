@@ -236,9 +236,11 @@ extern void cpii_meter_at_end(void);
 
 /*
  * A limit is reached: does a ticket that the session names lift it for this
- * statement?  Uses the ticket up.  Raises PI002 when the ticket does not fit.
+ * statement, and up to how many values?  Uses the ticket up.  Raises PI002 when
+ * the ticket does not fit every protected relation that was touched; -1 when no
+ * ticket is named.
  */
-extern bool cpii_gate_ticket(CpiiBudget budget);
+extern int64 cpii_gate_ticket(CpiiBudget budget);
 
 /*
  * Raise PI001 before the first row when the planner expects far more clear

@@ -48,8 +48,8 @@ static CpiiPersonKey holder;
 static int64 reserved[CPII_NBUDGETS];
 static int64 settled[CPII_NBUDGETS];	/* counts up to here are in the windows */
 
-/* a ticket lifted the limits of the open account */
-static bool lifted = false;
+/* a ticket lifted limits of the open account up to so much; 0 = it did not */
+static int64 lifted_to[CPII_NBUDGETS];
 
 static void
 hold_for(const CpiiActor *who)
@@ -77,8 +77,16 @@ more(CpiiBudget budget)
 	hold_for(who);
 	cpii_statement_counts(counts);
 	used = counts[budget];
-	if (lifted ||
-		(limits.per_statement < 0 && limits.per_hour < 0 && limits.per_day < 0))
+	if (lifted_to[budget] > 0)
+	{
+		want = Min(want, lifted_to[budget] - s->carried[budget] - used);
+		if (want <= 0)
+			return false;
+		s->granted[budget] = used + want;
+		cpii_live_progress(counts);
+		return true;
+	}
+	if ((limits.per_statement < 0 && limits.per_hour < 0 && limits.per_day < 0))
 	{
 		/* nothing to ask for; the windows learn of it when it ends */
 		s->granted[budget] = used + CPII_METER_BLOCK;
@@ -104,20 +112,16 @@ more(CpiiBudget budget)
 		cpii_live_progress(counts);
 		return true;
 	}
-	if (cpii_meter_lift(budget))
-	{
-		s->granted[budget] = used + CPII_METER_BLOCK;
-		return true;
-	}
-	return false;
+	return cpii_meter_lift(budget) &&
+		lifted_to[budget] > s->carried[budget] + used && more(budget);
 }
 
 bool
 cpii_meter_lift(CpiiBudget budget)
 {
-	if (!lifted)
-		lifted = cpii_gate_ticket(budget);
-	return lifted;
+	if (lifted_to[budget] == 0)
+		lifted_to[budget] = Max(cpii_gate_ticket(budget), 0);
+	return lifted_to[budget] > 0;
 }
 
 void
@@ -148,7 +152,7 @@ cpii_meter_open(void)
 	if (unlikely(holding))
 		cpii_meter_settle();
 	memset(settled, 0, sizeof(settled));
-	lifted = false;
+	memset(lifted_to, 0, sizeof(lifted_to));
 }
 
 void

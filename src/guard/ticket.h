@@ -36,13 +36,13 @@ typedef struct CpiiTicket
 extern const CpiiTicket *cpii_ticket_current(const char *kind);
 
 /*
- * The limit of clear values is reached: does an export ticket of the session
- * cover every protected relation that the statement has touched?  Uses the
- * ticket up (once per statement; again within the statement it only answers)
- * and returns how many clear values the whole statement may disclose; -1 when
- * there is no such ticket.
+ * A limit is reached: use the session's export ticket for every protected
+ * relation that the statement has touched (once per statement; again within it
+ * only answers).  Returns what its details bound the statement to by this key
+ * ("max_values" or "max_rows"), PG_INT64_MAX when they say nothing; -1 when no
+ * ticket is named.  Raises PI002 when it does not fit.
  */
-extern int64 cpii_ticket_export_values(void);
+extern int64 cpii_ticket_export(const char *bound);
 
 /* use the session's ticket up for several objects of one act */
 extern int64 cpii_ticket_redeem_all(const char *kind, const Oid *relids, int n);

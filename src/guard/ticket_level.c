@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * ticket_level.c
- *	  Disclosure tickets: a named person sees more of named tables or rows, for
- *	  some minutes.
+ *	  Tickets and levels: a disclosure ticket shows a named person more of named
+ *	  tables or rows for some minutes; an export ticket may show less.
  *
  * The details of such a ticket: "class" or "classes", "level" (default clear),
  * "table" or "tables", and, to name rows, "key" (a column) with "values".
@@ -54,7 +54,8 @@ static int	classes[MAX_CLASSES];
 static int	nclasses = 0;
 static Oid	tables[MAX_TABLES];
 static int	ntables = 0;
-static CpiiLevel level;
+static CpiiLevel given;
+static CpiiLevel cap = CPII_LEVEL_CLEAR;	/* of an export ticket */
 static HTAB *rows = NULL;		/* NULL: all rows of the tables */
 static MemoryContext context = NULL;
 
@@ -111,6 +112,7 @@ static void
 forget(void)
 {
 	nclasses = ntables = 0;
+	cap = CPII_LEVEL_CLEAR;
 	rows = NULL;
 	if (context == NULL)
 		context = AllocSetContextCreate(TopMemoryContext,
@@ -128,7 +130,7 @@ load(const CpiiRequest *request)
 	char	  **texts;
 	int			n;
 
-	if (!cpii_level_by_name(name ? name : "clear", &level))
+	if (!cpii_level_by_name(name ? name : "clear", &given))
 		return;
 	for (int i = 0; i < request->nobjects && ntables < MAX_TABLES; i++)
 	{
@@ -181,39 +183,52 @@ judge_again(void)
 	old = MemoryContextSwitchTo(context);
 	if (cpii_ticket_look("disclosure", &request))
 		load(&request);
+	else if (cpii_ticket_look("export", &request))
+	{
+		/* an export may be approved for masked values or tokens only */
+		char	   *name = cpii_request_detail(&request, "level");
+
+		if (name != NULL && !cpii_level_by_name(name, &cap))
+			cap = CPII_LEVEL_HIDDEN;
+	}
 	MemoryContextSwitchTo(old);
 }
 
-/* the level that the session's ticket gives for a value; hidden = none */
+/* the level of a value with what the session's ticket gives or takes */
 static CpiiLevel
-ticket_level(int class_id, Oid relid, const bytea *value)
+ticket_level(int class_id, Oid relid, const bytea *value, CpiiLevel level,
+			 bool may_widen)
 {
 	bool		found = false;
 
 	if (cpii_internal_depth > 0)
-		return CPII_LEVEL_HIDDEN;
+		return level;
 	judge_again();
+	if (cap < level)
+		return cap;
+	if (!may_widen || given <= level)
+		return level;
 	for (int i = 0; i < nclasses; i++)
 		found |= classes[i] == class_id;
 	if (!found)
-		return CPII_LEVEL_HIDDEN;
+		return level;
 	found = false;
 	for (int i = 0; i < ntables; i++)
 		found |= tables[i] == relid;
 	if (!found)
-		return CPII_LEVEL_HIDDEN;
+		return level;
 	if (rows != NULL)
 	{
 		unsigned char digest[VALUE_DIGEST];
 
 		value_digest(value, digest);
 		if (hash_search(rows, digest, HASH_FIND, NULL) == NULL)
-			return CPII_LEVEL_HIDDEN;
+			return level;
 	}
 	/* the first value: the ticket's minutes begin, on disk, before it is shown */
 	if (!cpii_ticket_take("disclosure"))
-		return CPII_LEVEL_HIDDEN;
-	return level;
+		return level;
+	return given;
 }
 
 void

@@ -508,26 +508,22 @@ cpii_ticket_take(const char *kind)
 }
 
 int64
-cpii_ticket_export_values(void)
+cpii_ticket_export(const char *bound)
 {
 	int64		id = named_ticket();
-	CpiiRequest request = {0};
-	const char **names;
-	bool		used;
-	TimestampTz until;
+	CpiiRequest request;
 
-	if (id <= 0 || cpii_statement.nrelations == 0 ||
-		cpii_statement.nrelations >= CPII_MAX_STATEMENT_RELATIONS ||
-		!key_at_hand() ||
-		judge(id, "export", &request, &used, &until) != NULL)
+	if (id == 0)
 		return -1;
-	names = relation_names(cpii_statement.relations, cpii_statement.nrelations);
-	for (int i = 0; i < cpii_statement.nrelations; i++)
-		if (!fits(&request, names[i]))
-			return -1;
-	if (!used && use(&request) != NULL)
+	if (cpii_statement.nrelations == 0 ||
+		cpii_statement.nrelations >= CPII_MAX_STATEMENT_RELATIONS)
+		bad_ticket(id, NULL, "export", "The statement reads too many relations, or none that is known.");
+	id = redeem(id, "export",
+				relation_names(cpii_statement.relations, cpii_statement.nrelations),
+				cpii_statement.nrelations);
+	if (!cpii_request_load(id, false, &request))
 		return -1;
-	return cpii_request_number(&request, "max_values", 0);
+	return cpii_request_number(&request, bound, PG_INT64_MAX);
 }
 
 void

@@ -34,6 +34,7 @@
 #include "base/settings.h"
 #include "guard/destroy.h"
 #include "guard/guard.h"
+#include "guard/ticket.h"
 #include "people/password.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
@@ -345,6 +346,9 @@ enter_copy(CopyStmt *copy, Frame *frame)
 	{
 		/* sealed values leave: recorded before the first row */
 		cpii_statement_touch(relid);
+		if (cpii_sealed_export == CPII_SEALED_EXPORT_TICKET &&
+			!cpii_session_has_duty("pii_backup"))
+			(void) cpii_ticket_redeem_all("export", &relid, 1);
 		frame->sealed_copy = true;
 		cpii_account_begin(true);
 	}

@@ -404,13 +404,13 @@ widened_level(CpiiLevel level, int class_id, Oid relid, AttrNumber attnum,
 	CpiiGranted granted = class_granted(class_id);
 	ColumnEntry *entry = OidIsValid(relid) && columns != NULL ?
 		column_entry(relid, attnum, false) : NULL;
-	CpiiLevel	ticket;
+	bool		may_widen = !superuser_person && !granted.hidden &&
+		!cpii_freeze_applies(class_id) &&
+		(entry == NULL || !entry->granted.hidden);
+	CpiiLevel	ticket = cpii_ticket_level_hook(class_id, relid, value, level,
+												may_widen);
 
-	if (superuser_person || granted.hidden || cpii_freeze_applies(class_id) ||
-		(entry != NULL && entry->granted.hidden))
-		return level;
-	ticket = cpii_ticket_level_hook(class_id, relid, value);
-	return ticket > level ? cpii_gate_level(ticket) : level;
+	return ticket > level ? cpii_gate_level(ticket) : ticket;
 }
 
 CpiiLevel
@@ -420,7 +420,7 @@ cpii_policy_value_level(int class_id, Oid relid, AttrNumber attnum,
 	CpiiLevel	level = cpii_policy_level(class_id, relid, attnum);
 
 	if (likely(cpii_ticket == NULL || cpii_ticket[0] == '\0' ||
-			   level == CPII_LEVEL_CLEAR || cpii_ticket_level_hook == NULL))
+			   cpii_ticket_level_hook == NULL))
 		return level;
 	return widened_level(level, class_id, relid, attnum, value);
 }

@@ -38,8 +38,13 @@ extern bool cpii_policy_searchable(int class_id);
 extern CpiiLevel cpii_policy_value_level(int class_id, Oid relid,
 										 AttrNumber attnum, const bytea *value);
 
-/* installed by the guard: the level that a ticket gives; hidden = none */
-typedef CpiiLevel (*CpiiTicketLevel) (int class_id, Oid relid, const bytea *value);
+/*
+ * Installed by the guard: the level that a value has with the session's ticket.
+ * A disclosure ticket widens "level" if it may, an export ticket may narrow it.
+ */
+typedef CpiiLevel (*CpiiTicketLevel) (int class_id, Oid relid,
+									  const bytea *value, CpiiLevel level,
+									  bool may_widen);
 extern CpiiTicketLevel cpii_ticket_level_hook;
 
 /* limits of the person: the widest of their entries, else the defaults */
