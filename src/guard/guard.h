@@ -258,6 +258,7 @@ extern List *cpii_plain_rtable;
 extern void cpii_access_at_abort(void);
 /* the next COPY FROM into this (empty) register is a restore */
 extern void cpii_access_allow_restore(Oid relid);
+extern bool cpii_register_empty(Oid relid);
 
 /* ---- utility_hook.c ---- */
 extern void cpii_utility_init(void);

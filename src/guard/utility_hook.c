@@ -135,12 +135,7 @@ copy_of_view(CopyStmt *copy)
 static void
 note_restore(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	bool		empty = rel->rd_rel->relkind == RELKIND_RELATION &&
-		RelationGetNumberOfBlocks(rel) == 0;
-
-	table_close(rel, AccessShareLock);
-	if (empty && superuser())
+	if (cpii_register_empty(relid) && superuser())
 	{
 		cpii_access_allow_restore(relid);
 		cpii_audit_note(CPII_ACT_POLICY, "restore", "ok",

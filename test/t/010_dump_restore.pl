@@ -48,7 +48,7 @@ sub dump_as
 	$node->command_ok(
 		[ 'pg_dump', '-d', login($node, $role), '-f', $file, @options ],
 		"pg_dump: $name");
-	my $bytes = slurp_file($file);
+	my $bytes = join '', map { slurp_file($_) } -d $file ? glob("'$file'/*") : $file;
 	is(scalar found_canaries($bytes, 1 .. $ROWS), 0, "$name: no clear text");
 	return $file;
 }
@@ -58,6 +58,9 @@ subtest 'dumps' => sub {
 	$dumps{plain} = dump_as('plain', $superuser);
 	$dumps{custom} = dump_as('custom', $superuser, '-Fc', '-Z0');
 	$dumps{inserts} = dump_as('inserts', $superuser, '--column-inserts');
+	$dumps{tar} = dump_as('tar', $superuser, '-Ft');
+	# members of a directory are compressed one by one unless told otherwise
+	$dumps{directory} = dump_as('directory', $superuser, '-Fd', '-j2', '-Z0');
 	$dumps{data} = dump_as('data', $superuser, '--data-only');
 	dump_as('owner', 'app_owner', '-n', 'app');
 	dump_as('owner inserts', 'app_owner', '-n', 'app', '--inserts');
@@ -95,20 +98,21 @@ sub restored
 	$other->start;
 	$other->safe_psql('postgres', "CREATE DATABASE $db");
 	$other->psql('postgres', slurp_file("$directory/globals"), on_error_stop => 0);
-	my @command = $file =~ /custom$/
-	  ? ([ 'pg_restore', '-e', '-d', $other->connstr($db), $file ])
+	my @command = $file !~ /(plain|inserts)$/
+	  ? ([ 'pg_restore', '-e', (-d $file ? ('-j', '2') : ()), '-d', $other->connstr($db), $file ])
 	  : ([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $other->connstr($db), '-f', $file ]);
 	$other->command_ok($command[0], "$name: restored");
 	return $other;
 }
 
-# The guard lets registers be restored by COPY only, so a dump made of INSERT
-# statements restores the company's tables, not the registers.
-foreach my $how ('plain', 'custom')
+foreach my $how ('plain', 'custom', 'tar', 'directory', 'inserts')
 {
 	subtest "restored from $how" => sub {
 		my $other = restored("from_$how", $dumps{$how});
 		is(stored($other), $stored, 'sealed values are equal byte for byte');
+		# the record of what was done shows a restore of registers
+		cmp_ok(audit($other, q{SELECT count(*) FROM courier_pii.audit_log
+			WHERE action = 'POLICY' AND command = 'restore'}), '>', 3, 'and the registers\' restore is recorded');
 		is(shown($other), $shown, 'shown values are equal');
 		is(policy($other), $policy, 'policy, people and columns are equal');
 		is(query_as($other, 'analyst', 'SELECT * FROM masked.shipment ORDER BY id'),
@@ -132,6 +136,18 @@ foreach my $how ('plain', 'custom')
 		$other->stop;
 	};
 }
+
+subtest 'INSERT is for empty registers' => sub {
+	my ($state, $err) = error_as($node, $superuser,
+		q{INSERT INTO courier_pii.staff_register SELECT * FROM courier_pii.staff_register LIMIT 0});
+	is($state, '42501', 'nobody inserts into a register in use');
+	like($err, qr/cannot be changed directly/, 'and is told');
+	my $session = $node->background_psql($db, on_error_stop => 0);
+	$session->query(q{SET SESSION AUTHORIZATION app_owner});
+	$session->query(q{INSERT INTO courier_pii.custom_class SELECT * FROM courier_pii.custom_class});
+	like($session->{stderr}, qr/permission denied|cannot be changed directly/, 'only a superuser restores');
+	$session->quit;
+};
 
 subtest 'restored without the key' => sub {
 	my $other = restored('no_key', $dumps{custom}, sealed => 1);
