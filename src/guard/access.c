@@ -59,11 +59,23 @@ cpii_access_allow_restore(Oid relid)
 	restore_relid = relid;
 }
 
+/* is this range table that of the client's own statement, a plain INSERT? */
+static bool
+clients_own_insert(List *rangeTable)
+{
+	PlannedStmt *stmt;
+
+	if (ActivePortal == NULL || list_length(ActivePortal->stmts) != 1)
+		return false;
+	stmt = linitial_node(PlannedStmt, ActivePortal->stmts);
+	return stmt->commandType == CMD_INSERT && stmt->rtable == rangeTable;
+}
+
 /*
  * INSERT into one of our registers: a dump made of INSERT statements is being
  * restored when a superuser begins with a register that is empty, in set-up.
  * The session may go on as long as it lasts: a single COPY could bring in the
- * same rows.
+ * same rows.  The statement is the client's own, never one of a function.
  */
 static bool
 allowed_by_restore(Oid relid, int flags)
@@ -100,7 +112,7 @@ cpii_register_empty(Oid relid)
 
 /* may the person do this to one of our relations? */
 static bool
-allowed(Oid relid, AclMode required, bool report)
+allowed(Oid relid, AclMode required, List *rangeTable, bool report)
 {
 	int			flags = cpii_relation_flags(relid);
 
@@ -117,7 +129,8 @@ allowed(Oid relid, AclMode required, bool report)
 			restore_relid = InvalidOid;
 			return true;
 		}
-		if (report && required == ACL_INSERT && allowed_by_restore(relid, flags))
+		if (report && required == ACL_INSERT &&
+			clients_own_insert(rangeTable) && allowed_by_restore(relid, flags))
 			return true;
 		if (report)
 			ereport(ERROR,
@@ -168,7 +181,7 @@ check_relations(CPII_CHECK_PERMS_PARAMS)
 		return true;
 	CPII_FOREACH_PERMISSION(lc, relid, required)
 	{
-		if (!allowed(relid, required, ereport_on_violation))
+		if (!allowed(relid, required, rangeTable, ereport_on_violation))
 			return false;
 	}
 	return true;

@@ -135,6 +135,9 @@ value_flags(int class_id)
 	return flags;
 }
 
+/* its text form, a third longer, must fit into a text */
+#define MAX_SEALED_LEN (MaxAllocSize / 4 * 3 - 1024)
+
 static bytea *
 seal_with(int class_id, int flags, const char *text, size_t len)
 {
@@ -149,10 +152,12 @@ seal_with(int class_id, int flags, const char *text, size_t len)
 	if ((flags & CPII_FLAG_TAIL) && cpii_keyring_tag_epoch(class_id, epoch) != 0)
 		flags &= ~CPII_FLAG_TAIL;
 	size = cpii_envelope_size(flags, len);
-	if (!AllocSizeIsValid(size + VARHDRSZ))
+	/* what could be stored but not dumped would be lost */
+	if (size > MAX_SEALED_LEN)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("value is too long to be sealed")));
+				 errmsg("value is too long to be sealed"),
+				 errdetail("The text form of the sealed value would exceed the maximum length of a text.")));
 	result = (bytea *) palloc(VARHDRSZ + size);
 	SET_VARSIZE(result, VARHDRSZ + size);
 	start = (unsigned char *) VARDATA(result);
