@@ -51,7 +51,7 @@
 #include "people/person.h"
 #include "people/roster_table.h"
 
-#define ATTEMPT_SLOTS 4096
+#define ATTEMPT_SLOTS CPII_MAX_LOGIN_LOCKS
 #define ATTEMPT_PROBES 16
 #define ROLE_FACTOR 4			/* failures from anywhere that lock a role */
 #define TWIN_TIME (2 * USECS_PER_SEC)
@@ -117,6 +117,7 @@ logins_init(void *area, bool found, LWLockPadded *locks)
 		return;
 	memset(area, 0, logins_size());
 	logins->nsessions = MaxBackends;
+	cpii_roster_file_give_locks();
 }
 
 void
@@ -325,6 +326,7 @@ cpii_lockout_failed(Oid role, const CpiiPlace *place, bool tls, bool counts,
 	Attempt    *a;
 	bool		due;
 	bool		over = false;
+	bool		newly_locked = false;
 
 	*delay = 0;
 	*suppressed = 0;
@@ -366,8 +368,12 @@ cpii_lockout_failed(Oid role, const CpiiPlace *place, bool tls, bool counts,
 			a->locked_until = now + cpii_login_lock_time * USECS_PER_SEC;
 		if (over && all->failures >= cpii_login_max_failures * ROLE_FACTOR)
 			all->locked_until = now + cpii_login_lock_time * USECS_PER_SEC;
+		newly_locked = over;
 	}
 	LWLockRelease(logins_lock);
+	/* a restart must not be the way to more guesses */
+	if (newly_locked)
+		(void) cpii_roster_file_save();
 
 	if (*delay > 0)
 	{
@@ -377,6 +383,47 @@ cpii_lockout_failed(Oid role, const CpiiPlace *place, bool tls, bool counts,
 		LWLockRelease(logins_lock);
 	}
 	return due;
+}
+
+uint32
+cpii_lockout_copy(CpiiLoginLock *locks, bool locked)
+{
+	uint32		n = 0;
+
+	if (logins == NULL)
+		return 0;
+	if (locked)
+		LWLockAcquire(logins_lock, LW_SHARED);
+	for (int i = 0; i < ATTEMPT_SLOTS; i++)
+	{
+		Attempt    *a = &logins->attempts[i];
+
+		if (!a->used || !OidIsValid(a->role) ||
+			(a->failures == 0 && a->locked_until == 0))
+			continue;
+		/* written as bytes */
+		memset(&locks[n], 0, sizeof(CpiiLoginLock));
+		locks[n].role = a->role;
+		locks[n].failures = a->failures;
+		locks[n].place = a->place;
+		locks[n].window_start = a->window_start;
+		locks[n].locked_until = a->locked_until;
+		n++;
+	}
+	if (locked)
+		LWLockRelease(logins_lock);
+	return n;
+}
+
+void
+cpii_lockout_restore(const CpiiLoginLock *lock)
+{
+	Attempt    *a = attempt_slot(lock->role, &lock->place, true);
+
+	a->failures = lock->failures;
+	a->window_start = lock->window_start;
+	a->locked_until = lock->locked_until;
+	a->last_at = lock->window_start;
 }
 
 bool
@@ -550,6 +597,7 @@ cpii_unlock(PG_FUNCTION_ARGS)
 			logins->attempts[i].used = false;
 	}
 	LWLockRelease(logins_lock);
+	(void) cpii_roster_file_save();
 	cpii_audit_note(CPII_ACT_ACCOUNT, "unlock", "ok",
 					cpii_json_pairs("role", cpii_role_name(role), NULL));
 	PG_RETURN_VOID();

@@ -45,6 +45,27 @@ extern void cpii_lockout_succeeded(Oid role, const CpiiPlace *place);
 extern bool cpii_lockout_enter_session(Oid role, const CpiiPlace *place,
 									   bool refuse);
 
+/* what the roster file keeps of failed logins: failures of a role at a place */
+typedef struct CpiiLoginLock
+{
+	Oid			role;
+	int32		failures;
+	CpiiPlace	place;
+	TimestampTz window_start;
+	TimestampTz locked_until;
+} CpiiLoginLock;
+
+#define CPII_MAX_LOGIN_LOCKS 4096
+
+/*
+ * Copy what is worth keeping, at most CPII_MAX_LOGIN_LOCKS; returns the number.
+ * Without "locked" nobody else runs.  Never raises.
+ */
+extern uint32 cpii_lockout_copy(CpiiLoginLock *locks, bool locked);
+
+/* at server start: put one back */
+extern void cpii_lockout_restore(const CpiiLoginLock *lock);
+
 extern void cpii_lockout_init(void);
 
 #endif							/* CPII_LOCKOUT_H */

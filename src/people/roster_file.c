@@ -24,12 +24,13 @@
 #include "storage/fd.h"
 #include "utils/timestamp.h"
 
+#include "people/lockout.h"
 #include "people/roster_table.h"
 
 #define ROSTER_FILE "courier_pii_roster"
 #define ROSTER_FILE_TEMPORARY "courier_pii_roster.tmp"
 #define ROSTER_FILE_MAGIC UINT64CONST(0x5254535249495043)
-#define ROSTER_FILE_VERSION 2
+#define ROSTER_FILE_VERSION 3
 #define CLOCK_TOLERANCE (5 * USECS_PER_SEC)
 
 typedef struct RosterFileHeader
@@ -38,7 +39,10 @@ typedef struct RosterFileHeader
 	uint32		version;
 	uint32		account_size;
 	uint32		count;
-	pg_crc32c	crc;			/* of the accounts */
+	uint32		lock_size;
+	uint32		nlocks;
+	pg_crc32c	crc;			/* of accounts and locks */
+	uint32		unused;
 	TimestampTz saved_at;
 } RosterFileHeader;
 
@@ -53,13 +57,19 @@ typedef struct RosterFileAccount
 	uint64		day;
 } RosterFileAccount;
 
+/* locks of failed logins, until their table is made */
+static CpiiLoginLock *loaded_locks = NULL;
+static uint32 nloaded_locks = 0;
+
 static pg_crc32c
-accounts_crc(const RosterFileAccount *accounts, uint32 count)
+content_crc(const RosterFileHeader *header, const RosterFileAccount *accounts,
+			const CpiiLoginLock *locks)
 {
 	pg_crc32c	crc;
 
 	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, accounts, sizeof(RosterFileAccount) * count);
+	COMP_CRC32C(crc, accounts, sizeof(RosterFileAccount) * header->count);
+	COMP_CRC32C(crc, locks, sizeof(CpiiLoginLock) * header->nlocks);
 	FIN_CRC32C(crc);
 	return crc;
 }
@@ -69,12 +79,14 @@ accounts_crc(const RosterFileAccount *accounts, uint32 count)
 /* all bytes, or false; "why" tells what is wrong */
 static bool
 read_accounts(int fd, RosterFileHeader *header, RosterFileAccount **accounts,
-			  const char **why)
+			  CpiiLoginLock **locks, const char **why)
 {
 	struct stat st;
 	Size		size;
+	Size		locks_size;
 
 	*accounts = NULL;
+	*locks = NULL;
 	*why = "it cannot be read";
 	if (fstat(fd, &st) != 0 ||
 		read(fd, header, sizeof(*header)) != sizeof(*header))
@@ -82,21 +94,25 @@ read_accounts(int fd, RosterFileHeader *header, RosterFileAccount **accounts,
 	*why = "it is not a roster file of this version";
 	if (header->magic != ROSTER_FILE_MAGIC ||
 		header->version != ROSTER_FILE_VERSION ||
-		header->account_size != sizeof(RosterFileAccount))
+		header->account_size != sizeof(RosterFileAccount) ||
+		header->lock_size != sizeof(CpiiLoginLock))
 		return false;
 	*why = "its length is wrong";
 	size = (Size) header->count * sizeof(RosterFileAccount);
-	if ((Size) st.st_size != sizeof(*header) + size)
+	locks_size = (Size) header->nlocks * sizeof(CpiiLoginLock);
+	if ((Size) st.st_size != sizeof(*header) + size + locks_size)
 		return false;
 	*accounts = malloc(Max(size, 1));
+	*locks = malloc(Max(locks_size, 1));
 	*why = "there is not enough memory";
-	if (*accounts == NULL)
+	if (*accounts == NULL || *locks == NULL)
 		return false;
 	*why = "it cannot be read";
-	if (read(fd, *accounts, size) != (ssize_t) size)
+	if (read(fd, *accounts, size) != (ssize_t) size ||
+		read(fd, *locks, locks_size) != (ssize_t) locks_size)
 		return false;
 	*why = "its checksum is wrong";
-	return accounts_crc(*accounts, header->count) == header->crc;
+	return content_crc(header, *accounts, *locks) == header->crc;
 }
 
 static void
@@ -118,6 +134,7 @@ cpii_roster_file_load(void)
 {
 	RosterFileHeader header;
 	RosterFileAccount *accounts = NULL;
+	CpiiLoginLock *locks = NULL;
 	const char *why;
 	int			fd = open(ROSTER_FILE, O_RDONLY | PG_BINARY, 0);
 
@@ -133,7 +150,7 @@ cpii_roster_file_load(void)
 		return;
 	}
 
-	if (read_accounts(fd, &header, &accounts, &why))
+	if (read_accounts(fd, &header, &accounts, &locks, &why))
 	{
 		/* time does not go back, whatever the clock says now */
 		pg_atomic_write_u64(&cpii_roster_table->clock_mark,
@@ -151,6 +168,9 @@ cpii_roster_file_load(void)
 		for (uint32 i = 0; i < header.count; i++)
 			if ((accounts[i].facts.flags & ROSTER_DENIED) == 0)
 				load_account(&accounts[i]);
+		loaded_locks = locks;
+		nloaded_locks = header.nlocks;
+		locks = NULL;
 	}
 	else
 		ereport(WARNING,
@@ -158,7 +178,18 @@ cpii_roster_file_load(void)
 				 errmsg("roster file \"%s\" is ignored: %s", ROSTER_FILE, why),
 				 errdetail("Accounts are known again when the background worker has read the staff register.")));
 	free(accounts);
+	free(locks);
 	close(fd);
+}
+
+void
+cpii_roster_file_give_locks(void)
+{
+	for (uint32 i = 0; i < nloaded_locks; i++)
+		cpii_lockout_restore(&loaded_locks[i]);
+	free(loaded_locks);
+	loaded_locks = NULL;
+	nloaded_locks = 0;
 }
 
 /* ---- writing ---- */
@@ -186,7 +217,8 @@ write_all(int fd, const void *data, Size size)
 
 /* write under another name, then put it in place, both flushed to disk */
 static bool
-write_file(const RosterFileHeader *header, const RosterFileAccount *accounts)
+write_file(const RosterFileHeader *header, const RosterFileAccount *accounts,
+		   const CpiiLoginLock *locks)
 {
 	bool		good;
 	int			fd;
@@ -198,6 +230,7 @@ write_file(const RosterFileHeader *header, const RosterFileAccount *accounts)
 		return false;
 	good = write_all(fd, header, sizeof(*header)) &&
 		write_all(fd, accounts, sizeof(RosterFileAccount) * header->count) &&
+		write_all(fd, locks, sizeof(CpiiLoginLock) * header->nlocks) &&
 		pg_fsync(fd) == 0;
 	if (close(fd) != 0)
 		good = false;
@@ -244,8 +277,14 @@ save(bool locked)
 {
 	RosterFileHeader header;
 	RosterFileAccount *accounts;
+	CpiiLoginLock *locks;
+	uint32		nlocks = 0;
 	bool		good = false;
 
+	locks = malloc(sizeof(CpiiLoginLock) * CPII_MAX_LOGIN_LOCKS);
+	/* their lock is taken before that of the roster, never after */
+	if (locks != NULL)
+		nlocks = cpii_lockout_copy(locks, locked);
 	if (locked)
 		LWLockAcquire(cpii_roster_lock, LW_SHARED);
 	memset(&header, 0, sizeof(header));
@@ -253,9 +292,11 @@ save(bool locked)
 	header.version = ROSTER_FILE_VERSION;
 	header.account_size = sizeof(RosterFileAccount);
 	header.count = cpii_roster_table->nentries;
+	header.lock_size = sizeof(CpiiLoginLock);
+	header.nlocks = nlocks;
 	header.saved_at = cpii_roster_now();
 	accounts = malloc(Max(sizeof(RosterFileAccount) * header.count, 1));
-	if (accounts != NULL)
+	if (accounts != NULL && locks != NULL)
 	{
 		pg_atomic_write_u32(&cpii_roster_table->unsaved, 0);
 		pg_atomic_write_u32(&cpii_roster_table->unsaved_windows, 0);
@@ -266,10 +307,10 @@ save(bool locked)
 	if (locked)
 		LWLockRelease(cpii_roster_lock);
 
-	if (accounts != NULL)
+	if (accounts != NULL && locks != NULL)
 	{
-		header.crc = accounts_crc(accounts, header.count);
-		good = write_file(&header, accounts);
+		header.crc = content_crc(&header, accounts, locks);
+		good = write_file(&header, accounts, locks);
 	}
 	if (!good)
 	{
@@ -279,6 +320,7 @@ save(bool locked)
 				 errmsg("could not write roster file \"%s\": %m", ROSTER_FILE)));
 	}
 	free(accounts);
+	free(locks);
 	return good;
 }
 

@@ -162,6 +162,8 @@ extern void cpii_standby_init(void);
 /* ---- roster_file.c ---- */
 /* called at server start, before anybody else can look */
 extern void cpii_roster_file_load(void);
+/* hand the locks that the file held to the table of failed logins */
+extern void cpii_roster_file_give_locks(void);
 /* never raises; returns false (and logs) when the file could not be written */
 extern bool cpii_roster_file_save(void);
 /* the same at server exit, without locks */

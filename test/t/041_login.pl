@@ -178,6 +178,16 @@ is(try_login('person_5', $secret), '', 'unlocked');
 try_login('person_6', 'wrong') for 1 .. 5;
 is(try_login('person_6', $secret), 'PI005', 'locked at the socket');
 is(try_login('person_6', $secret, 'tcp'), '', 'a colleague elsewhere is not');
+$node->stop('immediate');
+$node->start;
+is(try_login('person_6', $secret), 'PI005', 'a crash does not unlock');
+$node->restart;
+is(try_login('person_6', $secret), 'PI005', 'nor does a restart');
+is(try_login('person_6', $secret, 'tcp'), '', 'and locks nobody elsewhere');
+admin(q{SELECT courier_pii.unlock('person_6')});
+$node->stop('immediate');
+$node->start;
+is(try_login('person_6', $secret), '', 'unlocked, also after a crash');
 
 # an expired password fails with the right one too: not counted
 $node->safe_psql($db, q{ALTER ROLE person_7 VALID UNTIL '2020-01-01'});
