@@ -151,6 +151,8 @@ OBJS = \
 	src/people/actor_key.o \
 	src/people/actor_token.o \
 	src/people/appoint.o \
+	src/people/duty.o \
+	src/people/seal_duties.o \
 	src/people/feed.o \
 	src/people/guess.o \
 	src/people/leaver.o \
@@ -189,6 +191,7 @@ SCHEMA_PARTS = \
 	schema/41_leavers.sql \
 	schema/42_feed.sql \
 	schema/43_passwords.sql \
+	schema/44_duties.sql \
 	schema/45_actor.sql \
 	schema/46_gate.sql \
 	schema/47_trust.sql \
@@ -235,6 +238,7 @@ REGRESS = \
 	35_reseal \
 	62_tickets \
 	63_destroy \
+	44_duties \
 	64_disclosure_ticket \
 	53_audit_reading \
 	60_meter \

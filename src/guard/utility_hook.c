@@ -35,6 +35,7 @@
 #include "guard/destroy.h"
 #include "guard/guard.h"
 #include "guard/ticket.h"
+#include "people/duty.h"
 #include "people/password.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
@@ -51,10 +52,14 @@ call_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 					DestReceiver *dest, QueryCompletion *qc)
 {
 	CpiiViewChange *views = NULL;
+	CpiiDutyConflicts *duties = NULL;
 
 	/* masked views follow the structure of their tables */
 	if (IsTransactionState() && !IsAbortedTransactionBlockState())
+	{
 		views = cpii_views_before(pstmt->utilityStmt);
+		duties = cpii_duty_before(pstmt->utilityStmt);
+	}
 	if (prev_ProcessUtility)
 		prev_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
 							queryEnv, dest, qc);
@@ -62,6 +67,7 @@ call_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
 								params, queryEnv, dest, qc);
 	cpii_views_after(views);
+	cpii_duty_after(duties, pstmt->utilityStmt);
 }
 
 /* statements that neither read nor touch data */

@@ -18,6 +18,7 @@
 #include "base/errcodes.h"
 #include "base/internal.h"
 #include "base/session.h"
+#include "base/ticket.h"
 #include "people/person.h"
 #include "people/roster_table.h"
 
@@ -98,6 +99,7 @@ cpii_appoint(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("role \"%s\" cannot be appointed", name),
 				 errdetail("Its account is disabled.")));
+	(void) cpii_require_ticket("policy", psprintf("%s/%s", texts[0], name), false);
 	snprintf(role_text, sizeof(role_text), "%u", role);
 	texts[1] = role_text;
 

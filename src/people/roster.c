@@ -37,6 +37,7 @@
 #include "people/login_hook.h"
 #include "people/password.h"
 #include "people/register.h"
+#include "people/duty.h"
 #include "people/roster.h"
 #include "people/roster_table.h"
 #include "policy/gate.h"
@@ -594,4 +595,5 @@ cpii_people_init(void)
 	cpii_leaver_init();
 	cpii_password_init();
 	cpii_standby_init();
+	cpii_duties_init();
 }

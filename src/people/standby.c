@@ -31,6 +31,7 @@
 
 #include "base/compat.h"
 #include "base/settings.h"
+#include "people/duty.h"
 #include "people/roster_table.h"
 
 #define POLL_MS 500
@@ -48,6 +49,7 @@ poll_once(MemoryContext context)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		pgstat_report_activity(STATE_RUNNING, "following the staff register");
 		cpii_roster_poll();
+		cpii_duties_follow();
 		PopActiveSnapshot();
 		CommitTransactionCommand();
 		pgstat_report_activity(STATE_IDLE, NULL);
