@@ -26,6 +26,7 @@
 #include "miscadmin.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteHandler.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
@@ -125,6 +126,38 @@ execute(Statement *s, Oid owner)
 	if (rc < 0)
 		elog(ERROR, "view write returned %s", SPI_result_code_string(rc));
 	return SPI_processed;
+}
+
+/*
+ * A sealed value is no text that the view ever showed.  Whoever got one
+ * elsewhere could put it into a row that shows it: only those who may write the
+ * table itself may hand it in here.
+ */
+static void
+refuse_sealed(Relation base, Form_pg_attribute att, Datum value, bool isnull, AclMode mode)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(base), NameStr(att->attname));
+	Form_pg_attribute batt;
+	Oid			output;
+	bool		varlena;
+	char	   *text;
+
+	if (isnull || attnum <= 0)
+		return;
+	batt = TupleDescAttr(RelationGetDescr(base), attnum - 1);
+	if (cpii_class_of_type(batt->atttypid, batt->atttypmod) == 0)
+		return;
+	getTypeOutputInfo(att->atttypid, &output, &varlena);
+	text = OidOutputFunctionCall(output, value);
+	if (strncmp(text, "pii:1", 5) == 0 &&
+		pg_class_aclcheck(RelationGetRelid(base), GetUserId(), mode) != ACLCHECK_OK &&
+		pg_attribute_aclcheck(RelationGetRelid(base), attnum, GetUserId(), mode) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("sealed value cannot be written through a masked view"),
+				 errdetail("It could be another row's value for column \"%s\".", NameStr(att->attname)),
+				 errhint("Write the real value, or restore into the table itself.")));
+	pfree(text);
 }
 
 /* does the view show this column as it is, neither protected nor cut? */
@@ -319,6 +352,7 @@ write_insert(Relation view, Relation base, HeapTuple new)
 			(isnull && (batt->attidentity ||
 						(batt->atthasdef && (batt->attnotnull || sealed)))))
 			continue;			/* the table fills it in */
+		refuse_sealed(base, att, value, isnull, ACL_INSERT);
 		appendStringInfo(&s->sql, "%s%s", s->nargs ? ", " : "",
 						 quote_identifier(NameStr(att->attname)));
 		appendStringInfo(&params, "%s$%d", s->nargs ? ", " : "", s->nargs + 1);
@@ -394,6 +428,7 @@ write_update(Relation view, Relation base, HeapTuple old, HeapTuple new)
 		if (same(att, o, onull, n, nnull) ||
 			get_attnum(RelationGetRelid(base), NameStr(att->attname)) <= 0)
 			continue;
+		refuse_sealed(base, att, n, nnull, ACL_UPDATE);
 		appendStringInfo(&s->sql, "%s%s = $%d", s->nargs ? ", " : "", name,
 						 s->nargs + 1);
 		(void) add_arg(s, att->atttypid, n, nnull);
