@@ -231,12 +231,18 @@ cpii_share_print(const CpiiShare *share, char out[CPII_SHARE_TEXT_LEN])
 static const char *
 next_share(const char *text)
 {
-	for (; *text; text++)
-		if ((text[0] == 'p' || text[0] == 'P') &&
-			(text[1] == 'i' || text[1] == 'I') &&
-			(text[2] == 'i' || text[2] == 'I') &&
-			text[3] == '1' && text[4] == '-')
-			return text;
+	const char *dash = text;
+
+	/* every statement comes by here: look for the rarest character */
+	while ((dash = strchr(dash, '-')) != NULL)
+	{
+		if (dash - text >= 4 && dash[-1] == '1' &&
+			(dash[-2] == 'i' || dash[-2] == 'I') &&
+			(dash[-3] == 'i' || dash[-3] == 'I') &&
+			(dash[-4] == 'p' || dash[-4] == 'P'))
+			return dash - 4;
+		dash++;
+	}
 	return NULL;
 }
 

@@ -223,13 +223,10 @@ dropped_column(Oid relid, AttrNumber attnum)
 	}
 }
 
-static void
-cpii_destroy_object(ObjectAccessType access, Oid classId, Oid objectId,
-					int subId, void *arg)
+static pg_noinline void
+relation_accessed(ObjectAccessType access, Oid objectId, int subId, void *arg)
 {
-	if (prev_object_access)
-		prev_object_access(access, classId, objectId, subId, arg);
-	if (classId != RelationRelationId || exempt())
+	if (exempt())
 		return;
 	if (access == OAT_TRUNCATE)
 		destroyed_table(objectId);
@@ -245,6 +242,16 @@ cpii_destroy_object(ObjectAccessType access, Oid classId, Oid objectId,
 		else
 			destroyed_table(objectId);
 	}
+}
+
+static void
+cpii_destroy_object(ObjectAccessType access, Oid classId, Oid objectId,
+					int subId, void *arg)
+{
+	if (prev_object_access)
+		prev_object_access(access, classId, objectId, subId, arg);
+	if (unlikely(classId == RelationRelationId))
+		relation_accessed(access, objectId, subId, arg);
 }
 
 /* what was counted belongs to an earlier statement of the client: forget it */

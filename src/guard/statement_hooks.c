@@ -375,7 +375,8 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 							   queryDesc->plannedstmt->queryId);
 	save_writing = opened ? false : cpii_statement.writing;
 	save_no_clear = opened ? false : cpii_statement.no_clear;
-	cpii_statement_counts(before);
+	if (!opened)
+		cpii_statement_counts(before);
 	PG_TRY();
 	{
 		if (unlikely(cpii_meter_slices != NULL) && !CPII_EXECUTE_ONCE)
@@ -407,7 +408,12 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 	cpii_statement.writing = save_writing;
 	cpii_statement.no_clear = save_no_clear;
 	if (unlikely(cpii_statement_used()) && !CPII_EXECUTE_ONCE)
-		cpii_meter_leave_slice(queryDesc, cpii_account_number(), before);
+	{
+		static const int64 nothing[CPII_NBUDGETS] = {0};
+
+		cpii_meter_leave_slice(queryDesc, cpii_account_number(),
+							   opened ? nothing : before);
+	}
 	if (opened || goes_out(queryDesc->dest, save_depth))
 		cpii_account_rows((int64) queryDesc->estate->es_processed);
 	if (opened)

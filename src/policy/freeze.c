@@ -268,8 +268,16 @@ subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 static void
 note_change(const char *what, bool release)
 {
+	static bool registered = false;
 	Change	   *c = malloc(sizeof(Change));
 
+	/* few sessions ever freeze: the others need no callbacks */
+	if (!registered)
+	{
+		RegisterXactCallback(xact_callback, NULL);
+		RegisterSubXactCallback(subxact_callback, NULL);
+		registered = true;
+	}
 	if (c == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	strlcpy(c->what, what, WHAT_LEN);
@@ -439,6 +447,4 @@ cpii_freeze_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	cpii_shmem_register("courier_pii_freeze", freeze_size, freeze_shmem_init, 1);
-	RegisterXactCallback(xact_callback, NULL);
-	RegisterSubXactCallback(subxact_callback, NULL);
 }

@@ -328,5 +328,7 @@ say "audit records ingested into the table: $(((to - from) * 1000 / (done_at - a
 # shellcheck source=test/bench/audit.sh
 . "$(dirname -- "$0")/audit.sh"
 
+stop_all
+sh "${0%/*}/guard.sh"
 say ''
 say "measured in $(($(date +%s) - began)) s; aims missed: $missed"
