@@ -43,6 +43,7 @@ OBJS = \
 	src/sealed/operators.o \
 	src/sealed/seal.o \
 	src/sealed/search.o \
+	src/sealed/tail.o \
 	src/sealed/type_io.o \
 	src/mask/account_no.o \
 	src/mask/address.o \
@@ -98,6 +99,7 @@ OBJS = \
 	src/policy/lift.o \
 	src/policy/limits.o \
 	src/policy/lift_barrier.o \
+	src/policy/lift_search.o \
 	src/policy/lift_write.o \
 	src/policy/masked_view.o \
 	src/policy/masked_write.o \
@@ -244,6 +246,7 @@ REGRESS = \
 	60_meter \
 	61_freeze \
 	65_purge \
+	36_tail_view \
 	99_privileges
 ISOLATION = policy_change write_conflict
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii

@@ -169,6 +169,8 @@ CREATE OPERATOR CLASS courier_pii.sealed_ops
 -- the last four characters, by a keyed tag in the header
 CREATE FUNCTION courier_pii.tail4(courier_pii.sealed) RETURNS integer
     AS 'MODULE_PATHNAME', 'cpii_tail4' LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+CREATE FUNCTION courier_pii.tail4(shown text) RETURNS integer
+    AS 'MODULE_PATHNAME', 'cpii_tail4_text' LANGUAGE c STABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION courier_pii.tail4_of(class text, tail text) RETURNS integer
     AS 'MODULE_PATHNAME', 'cpii_tail4_of' LANGUAGE c STABLE STRICT PARALLEL RESTRICTED;
 

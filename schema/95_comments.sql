@@ -76,6 +76,7 @@ COMMENT ON FUNCTION courier_pii.search_key(text, integer, boolean) IS 'the other
 COMMENT ON FUNCTION courier_pii.search_keys(courier_pii.sealed[], integer) IS 'the other side of a search for any of several values: a probe each';
 COMMENT ON FUNCTION courier_pii.search_keys(text[], integer, boolean) IS 'the other side of a search for any of several values: a probe each';
 COMMENT ON FUNCTION courier_pii.tail4(courier_pii.sealed) IS 'keyed tag of the last four characters, to be indexed';
+COMMENT ON FUNCTION courier_pii.tail4(text) IS 'the same for a protected column of a masked view, to be compared with tail4_of()';
 COMMENT ON FUNCTION courier_pii.tail4_of(text, text) IS 'what tail4() of values with these last characters is: asks for permission, counts a probe';
 
 -- ---- disclosure ----

@@ -40,13 +40,11 @@
 #include "base/compat.h"
 #include "policy/lift.h"
 #include "policy/lift_barrier.h"
+#include "policy/lift_search.h"
 #include "policy/lift_write.h"
 #include "policy/view_calls.h"
 #include "sealed/search.h"
 #include "sealed/seal.h"
-
-/* pg_operator entry of text = text */
-#define TEXT_EQUAL_OPERATOR 98
 
 typedef struct LiftedColumn
 {
@@ -347,113 +345,6 @@ lift_subquery(Query *query, int rtindex, const CpiiOids *oids)
 	memcpy(query, changed, sizeof(Query));
 }
 
-/* ---- searches ---- */
-
-static bool
-any_var_walker(Node *node, void *arg)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, Var) || IsA(node, SubLink) || IsA(node, SubPlan) ||
-		IsA(node, CaseTestExpr) || IsA(node, Aggref) || IsA(node, WindowFunc) ||
-		IsA(node, CoerceToDomainValue) || IsA(node, PlaceHolderVar))
-		return true;
-	if (IsA(node, Param) && ((Param *) node)->paramkind != PARAM_EXTERN)
-		return true;
-	/* its element expression holds a placeholder for each element */
-	if (IsA(node, ArrayCoerceExpr))
-		return any_var_walker((Node *) ((ArrayCoerceExpr *) node)->arg, NULL);
-	return expression_tree_walker(node, any_var_walker, NULL);
-}
-
-/* a literal, a parameter, or something computed from such */
-static bool
-is_search_operand(Node *node)
-{
-	return !any_var_walker(node, NULL) && !contain_volatile_functions(node);
-}
-
-/*
- * Reduce nested look-throughs: the call's first argument is the sealed
- * expression of a known class, or nothing is done.
- */
-static int
-door_class(FuncExpr *call)
-{
-	return cpii_expression_class(linitial(call->args));
-}
-
-static bool
-is_sealed_comparison(Oid operator, const CpiiOids *oids)
-{
-	return operator == oids->eq_operator || operator == oids->ne_operator ||
-		operator == oids->eq_text_operator || operator == oids->ne_text_operator;
-}
-
-static Node *
-search_mutator(Node *node, void *arg)
-{
-	const CpiiOids *oids = arg;
-
-	if (node == NULL)
-		return NULL;
-	if (IsA(node, OpExpr) && ((OpExpr *) node)->opno == TEXT_EQUAL_OPERATOR)
-	{
-		OpExpr	   *op = (OpExpr *) node;
-		Node	   *left = linitial(op->args);
-		Node	   *right = lsecond(op->args);
-		FuncExpr   *call = cpii_door_call(left, oids);
-		Node	   *other = right;
-
-		if (call == NULL)
-		{
-			call = cpii_door_call(right, oids);
-			other = left;
-		}
-		if (call != NULL && door_class(call) != 0 && is_search_operand(other))
-			return cpii_make_search(copyObject(linitial(call->args)),
-									door_class(call), copyObject(other), true);
-	}
-	else if (IsA(node, ScalarArrayOpExpr))
-	{
-		ScalarArrayOpExpr *any = (ScalarArrayOpExpr *) node;
-
-		if (any->opno == TEXT_EQUAL_OPERATOR && any->useOr)
-		{
-			FuncExpr   *call = cpii_door_call(linitial(any->args), oids);
-			Node	   *array = lsecond(any->args);
-
-			if (call != NULL && door_class(call) != 0 &&
-				is_search_operand(array) && exprType(array) == TEXTARRAYOID)
-				return cpii_make_search_any(copyObject(linitial(call->args)),
-											door_class(call),
-											copyObject(array), any->location);
-		}
-		else if (is_sealed_comparison(any->opno, oids))
-			node = cpii_prepare_array_search((ScalarArrayOpExpr *) copyObject(node));
-	}
-	if (IsA(node, Query))
-		return node;			/* its own visit of lift_walker does it */
-	return expression_tree_mutator(node, search_mutator, arg);
-}
-
-/* a comparison that search_mutator may change; spares most queries a copy */
-static bool
-comparison_walker(Node *node, void *arg)
-{
-	const CpiiOids *oids = arg;
-
-	if (node == NULL || IsA(node, Query))
-		return false;
-	if (IsA(node, OpExpr) && ((OpExpr *) node)->opno == TEXT_EQUAL_OPERATOR)
-		return true;
-	if (IsA(node, ScalarArrayOpExpr) &&
-		(((ScalarArrayOpExpr *) node)->opno == TEXT_EQUAL_OPERATOR ||
-		 is_sealed_comparison(((ScalarArrayOpExpr *) node)->opno, oids)))
-		return true;
-	return expression_tree_walker(node, comparison_walker, arg);
-}
-
 /* ---- WITH queries ---- */
 
 typedef struct InlineContext
@@ -587,8 +478,6 @@ inline_ctes_walker(Node *node, void *arg)
 static void
 lift_one(Query *query, const CpiiOids *oids)
 {
-	Query	   *changed;
-
 	/* leaves of a set operation keep their columns as they are */
 	if (query->setOperations == NULL)
 	{
@@ -602,14 +491,7 @@ lift_one(Query *query, const CpiiOids *oids)
 				lift_subquery(query, i, oids);
 		}
 	}
-	if (!query_tree_walker(query, comparison_walker, (void *) oids,
-						   QTW_IGNORE_RT_SUBQUERIES |
-						   QTW_IGNORE_CTE_SUBQUERIES))
-		return;
-	changed = query_tree_mutator(query, search_mutator, (void *) oids,
-								 QTW_IGNORE_RT_SUBQUERIES |
-								 QTW_IGNORE_CTE_SUBQUERIES);
-	memcpy(query, changed, sizeof(Query));
+	cpii_lift_searches(query, oids);
 }
 
 /* innermost queries first, so that a column can rise through several levels */
@@ -640,7 +522,7 @@ interesting_walker(Node *node, void *arg)
 		 ((FuncExpr *) node)->funcid == oids->acts_as))
 		return true;
 	if (IsA(node, ScalarArrayOpExpr) &&
-		is_sealed_comparison(((ScalarArrayOpExpr *) node)->opno, oids))
+		cpii_is_sealed_comparison(((ScalarArrayOpExpr *) node)->opno, oids))
 		return true;
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, interesting_walker, arg, 0);

@@ -46,16 +46,12 @@ PG_FUNCTION_INFO_V1(cpii_search_keys_sealed);
 PG_FUNCTION_INFO_V1(cpii_search_keys_text);
 PG_FUNCTION_INFO_V1(cpii_sealed_eq_support);
 PG_FUNCTION_INFO_V1(cpii_sealed_eqsel);
-PG_FUNCTION_INFO_V1(cpii_tail4);
-PG_FUNCTION_INFO_V1(cpii_tail4_of);
 CPII_EXPORT Datum cpii_search_key_sealed(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_search_key_text(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_search_keys_sealed(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_search_keys_text(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_sealed_eq_support(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_sealed_eqsel(PG_FUNCTION_ARGS);
-CPII_EXPORT Datum cpii_tail4(PG_FUNCTION_ARGS);
-CPII_EXPORT Datum cpii_tail4_of(PG_FUNCTION_ARGS);
 
 /* ---- OIDs ---- */
 
@@ -123,9 +119,13 @@ fill_quiet(void)
 	args[0] = TEXTOID;
 	add_quiet(our_function("org_within", 1, args));
 	args[0] = oids.sealed;
-	add_quiet(our_function("tail4", 1, args));
+	oids.tail4 = our_function("tail4", 1, args);
 	args[0] = args[1] = TEXTOID;
-	add_quiet(our_function("tail4_of", 2, args));
+	oids.tail4_text = our_function("tail4", 1, args);
+	oids.tail4_of = our_function("tail4_of", 2, args);
+	add_quiet(oids.tail4);
+	add_quiet(oids.tail4_text);
+	add_quiet(oids.tail4_of);
 }
 
 static Oid
@@ -618,76 +618,4 @@ cpii_sealed_eqsel(PG_FUNCTION_ARGS)
 		ReleaseVariableStats(vardata);
 	}
 	PG_RETURN_FLOAT8(selectivity);
-}
-
-/* ---- last four characters ---- */
-
-/* tail4(sealed): from the header alone, so that an index needs no key */
-Datum
-cpii_tail4(PG_FUNCTION_ARGS)
-{
-	bytea	   *value = PG_GETARG_BYTEA_PP(0);
-	CpiiEnvelope env;
-
-	if (!cpii_envelope_parse((unsigned char *) VARDATA_ANY(value),
-							 VARSIZE_ANY_EXHDR(value), &env) ||
-		env.tail == NULL)
-		PG_RETURN_NULL();
-	PG_RETURN_INT32((int32) ((uint32) env.tail[0] << 24 |
-							 (uint32) env.tail[1] << 16 |
-							 (uint32) env.tail[2] << 8 | (uint32) env.tail[3]));
-}
-
-/* the last input of this call site of tail4_of, and its result */
-typedef struct TailCache
-{
-	int			class_id;
-	Size		inlen;
-	char	   *in;
-	int32		result;
-} TailCache;
-
-/*
- * tail4_of(class, tail): what to compare tail4() with.  A probe for each
- * distinct input of a call site, not for each row that a filter looks at.
- */
-Datum
-cpii_tail4_of(PG_FUNCTION_ARGS)
-{
-	TailCache  *cache = fcinfo->flinfo->fn_extra;
-	int			class_id;
-	text	   *tail;
-	Size		tail_len;
-	size_t		len;
-	char	   *utf8;
-
-	if (cpii_planning_depth > 0)
-		PG_RETURN_NULL();
-	cpii_require_preload();
-	class_id = cpii_class_by_name_or_error(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	tail = PG_GETARG_TEXT_PP(1);
-	tail_len = VARSIZE_ANY_EXHDR(tail);
-	if (cache != NULL && cache->class_id == class_id &&
-		cache->inlen == tail_len &&
-		memcmp(cache->in, VARDATA_ANY(tail), tail_len) == 0)
-		PG_RETURN_INT32(cache->result);
-	if (cpii_search_probe_hook)
-		cpii_search_probe_hook(class_id, false, NULL, 0);
-	utf8 = cpii_to_utf8(VARDATA_ANY(tail), tail_len, &len);
-	if (cache == NULL)
-		cache = fcinfo->flinfo->fn_extra =
-			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(TailCache));
-	else
-	{
-		cpii_wipe(cache->in, cache->inlen);
-		pfree(cache->in);
-	}
-	/* never a half-filled entry, should the key not be available */
-	cache->class_id = 0;
-	cache->inlen = tail_len;
-	cache->in = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, Max(tail_len, 1));
-	memcpy(cache->in, VARDATA_ANY(tail), tail_len);
-	cache->result = cpii_seal_tail(class_id, utf8, len);
-	cache->class_id = class_id;
-	PG_RETURN_INT32(cache->result);
 }

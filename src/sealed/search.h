@@ -31,6 +31,9 @@ typedef struct CpiiOids
 	Oid			search_keys_text;	/* search_keys(text[], int4, bool) */
 	Oid			show;			/* show(sealed) */
 	Oid			show_column;	/* show_column(sealed, regclass, int2, bool) */
+	Oid			tail4;			/* tail4(sealed) */
+	Oid			tail4_text;		/* tail4(text), of a masked view's column */
+	Oid			tail4_of;
 	Oid			acts_as;		/* acts_as(name) */
 
 	/* functions that plans over masked views call and that send nothing to the

@@ -353,7 +353,7 @@ $pattern = join '|', @words, map { quotemeta } grep { length > 6 } @weak;
 @lines_with = grep { /$pattern/i } split /\n/, $log;
 is(scalar @lines_with, 0, 'nor any other of this test') or diag(join "\n", @lines_with[ 0 .. ($#lines_with > 12 ? 12 : $#lines_with) ]);
 is(join("\n", grep { /$pattern/i } split /\n/, $statements), '', 'there neither');
-like($log, qr/SELECT 1/, 'what is not about passwords is logged as it is');
+like($log, qr/SELECT \?/, 'what is not about passwords is logged, without literals');
 
 # ---- the calendar ----
 
