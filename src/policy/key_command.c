@@ -36,7 +36,7 @@
 #include "sealed/seal.h"
 
 #define DUTY "pii_security_admin"
-#define ROLL_CHECK_MS 600000
+#define ROLL_CHECK_MS 60000
 
 PG_FUNCTION_INFO_V1(cpii_key_status);
 PG_FUNCTION_INFO_V1(cpii_new_epoch);
