@@ -13,6 +13,7 @@
 #include "common/ip.h"
 
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/syscache.h"
@@ -227,6 +228,18 @@ cpii_require_duty(const char *duty)
 			(errcode(CPII_ERRCODE_DUTY_MISSING),
 			 errmsg("permission denied: duty \"%s\" is required", duty),
 			 errhint("Ask a member of role \"%s\".", duty)));
+}
+
+void
+cpii_report_activity(const char *text)
+{
+	char	   *blank = palloc(pgstat_track_activity_query_size);
+
+	memset(blank, ' ', pgstat_track_activity_query_size - 1);
+	blank[pgstat_track_activity_query_size - 1] = '\0';
+	pgstat_report_activity(STATE_RUNNING, blank);
+	pfree(blank);
+	pgstat_report_activity(STATE_RUNNING, text);
 }
 
 void

@@ -109,6 +109,12 @@ extern bool cpii_session_has_duty(const char *duty);
  */
 extern void cpii_require_duty(const char *duty);
 
+/*
+ * Replace the text in pg_stat_activity; nothing of a longer one stays behind
+ * it in shared memory, where a core dump would show it.
+ */
+extern void cpii_report_activity(const char *text);
+
 extern void cpii_session_init(void);
 
 #endif							/* CPII_SESSION_H */

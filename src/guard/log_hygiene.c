@@ -37,6 +37,7 @@
 #include "audit/statement.h"
 #include "base/compat.h"
 #include "base/internal.h"
+#include "base/session.h"
 #include "base/port.h"
 #include "base/settings.h"
 #include "guard/guard.h"
@@ -85,7 +86,7 @@ show_activity(const char *source)
 	uint64		query_id = pgstat_get_my_query_id();
 
 	(void) cpii_redact(source, strlen(source), text, sizeof(text));
-	pgstat_report_activity(STATE_RUNNING, text);
+	cpii_report_activity(text);
 	pgstat_report_query_id(query_id, true);
 }
 
@@ -300,7 +301,7 @@ emit_log(ErrorData *edata)
 	redact_debug_string();
 	if (edata->elevel == ERROR && debug_query_string != NULL &&
 		cpii_executor_depth == 0 && !IsParallelWorker())
-		pgstat_report_activity(STATE_RUNNING, debug_query_string);
+		cpii_report_activity(debug_query_string);
 
 	save = *edata;
 	edata->message = clean_message(edata, message, sizeof(message));

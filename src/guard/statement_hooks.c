@@ -24,6 +24,7 @@
 #include "audit/statement.h"
 #include "base/compat.h"
 #include "base/internal.h"
+#include "base/session.h"
 #include "crypto/shamir.h"
 #include "guard/destroy.h"
 #include "guard/guard.h"
@@ -82,7 +83,7 @@ hide_share(const char *query_string)
 		char	   *copy = pstrdup(query_string);
 
 		(void) cpii_share_scrub(copy);
-		pgstat_report_activity(STATE_RUNNING, copy);
+		cpii_report_activity(copy);
 	}
 }
 

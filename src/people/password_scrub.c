@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 
 #include "audit/redact.h"
+#include "base/session.h"
 #include "people/password.h"
 
 /* case-insensitive strstr for ASCII needles in small letters */
@@ -80,7 +81,7 @@ show_redacted_activity(const char *text)
 {
 	char	   *copy = redacted(text);
 
-	pgstat_report_activity(STATE_RUNNING, copy);
+	cpii_report_activity(copy);
 	pfree(copy);
 }
 

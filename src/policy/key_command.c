@@ -367,7 +367,7 @@ cpii_unseal(PG_FUNCTION_ARGS)
 
 	cpii_require_preload();
 	/* nobody may read the share in pg_stat_activity */
-	pgstat_report_activity(STATE_RUNNING, "SELECT courier_pii.unseal('...')");
+	cpii_report_activity("SELECT courier_pii.unseal('...')");
 	PG_TRY();
 	{
 		missing = cpii_keyring_unseal(VARDATA_ANY(share), VARSIZE_ANY_EXHDR(share));
