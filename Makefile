@@ -75,7 +75,9 @@ OBJS = \
 	src/audit/spool_room.o \
 	src/audit/statement.o \
 	src/audit/retention.o \
+	src/audit/alert.o \
 	src/audit/extract.o \
+	src/audit/monitor.o \
 	src/audit/sealed_case.o \
 	src/audit/subject.o \
 	src/audit/syslog.o \
@@ -84,6 +86,7 @@ OBJS = \
 	src/audit/walk.o \
 	src/audit/verify_outside.o \
 	src/audit/worker.o \
+	src/policy/canary.o \
 	src/policy/catalog.o \
 	src/policy/column_job.o \
 	src/policy/column_order.o \
@@ -201,6 +204,7 @@ SCHEMA_PARTS = \
 	schema/51_audit_proof.sql \
 	schema/52_audit_ship.sql \
 	schema/53_audit_reading.sql \
+	schema/54_alerts.sql \
 	schema/60_guard.sql \
 	schema/61_freeze.sql \
 	schema/62_tickets.sql \
@@ -243,6 +247,7 @@ REGRESS = \
 	44_duties \
 	64_disclosure_ticket \
 	53_audit_reading \
+	54_alerts \
 	60_meter \
 	61_freeze \
 	65_purge \

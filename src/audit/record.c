@@ -17,6 +17,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "audit/alert.h"
 #include "audit/chain.h"
 #include "audit/checkpoint.h"
 #include "audit/inflight.h"
@@ -369,6 +370,7 @@ cpii_audit_init(void)
 	cpii_spool_init();
 	cpii_undone_init();
 	cpii_walk_init();
+	cpii_alert_init();
 	cpii_checkpoint_init();
 	cpii_worker_init();
 }

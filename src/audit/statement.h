@@ -50,6 +50,8 @@ typedef struct CpiiStatement
 								 * = a company's own class */
 	int			nrelations;
 	Oid			relations[CPII_MAX_STATEMENT_RELATIONS];
+	int64		canary;			/* a decoy that was shown masked, 0 = none */
+	int64		canary_shown;	/* the last one that was shown in clear */
 	uint64		begin_seq;		/* sequence number of the BEGIN record, or 0 */
 } CpiiStatement;
 

@@ -300,6 +300,31 @@ record_refusal(CpiiAuditEvent *event)
 	(void) cpii_audit_write_noerror(event, true);
 }
 
+/* masks of a decoy left in an export: nobody had a reason to take it along */
+static void
+record_canary(const CpiiAuditEvent *done)
+{
+	CpiiAuditEvent event = *done;
+	char		detail[64];
+
+	snprintf(detail, sizeof(detail), "{\"canary\": %lld}", (long long) cpii_statement.canary);
+	event.action = CPII_ACT_CANARY;
+	event.phase = CPII_PHASE_SINGLE;
+	event.command = "exported";
+	event.detail = detail;
+	event.disclosed = event.probes = event.rows_returned = event.rows_examined = 0;
+	event.masked = 1;
+	event.begin_seq = 0;
+	(void) cpii_audit_write_noerror(&event, true);
+}
+
+static bool
+canary_left(void)
+{
+	return cpii_statement.canary != 0 && cpii_statement.canary_shown == 0 &&
+		(account.action == CPII_ACT_EXPORT || account.action == CPII_ACT_COPY);
+}
+
 void
 cpii_account_close_used(void)
 {
@@ -342,6 +367,8 @@ cpii_account_close_used(void)
 	}
 	PG_END_TRY();
 	cpii_account_unsettled = false;
+	if (unlikely(canary_left()))
+		record_canary(&event);
 	if (cpii_statement.limit_hit && cpii_enforcement == CPII_ENFORCE_ON)
 		record_refusal(&event);
 }
@@ -415,6 +442,8 @@ close_with(int sqlstate, const char *outcome)
 	event.phase = event.begin_seq ? CPII_PHASE_END : CPII_PHASE_SINGLE;
 	(void) cpii_audit_write_noerror(&event, true);
 	cpii_account_unsettled = false;
+	if (unlikely(canary_left()))
+		record_canary(&event);
 	if (event.action != CPII_ACT_DENIED &&
 		(refused || sqlstate == CPII_ERRCODE_LIMIT_REACHED))
 		record_refusal(&event);

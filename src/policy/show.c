@@ -35,6 +35,7 @@
 #include "base/settings.h"
 #include "crypto/keyring.h"
 #include "mask/mask.h"
+#include "policy/canary.h"
 #include "policy/catalog.h"
 #include "policy/show.h"
 #include "policy/shown_cache.h"
@@ -228,9 +229,11 @@ cpii_show(bytea *value, Oid relid, AttrNumber attnum, bool in_scope)
 	if (level == CPII_LEVEL_CLEAR)
 	{
 		cpii_statement_disclose(env.class_id);
+		cpii_canary_check(&env, true);
 		return show_clear(&env);
 	}
 	cpii_statement_mask(env.class_id);
+	cpii_canary_check(&env, false);
 	switch (level)
 	{
 		case CPII_LEVEL_MASKED:
