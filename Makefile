@@ -242,6 +242,7 @@ REGRESS = \
 	35_view_plans \
 	34_protect_online \
 	35_reseal \
+	37_compact_index \
 	62_tickets \
 	63_destroy \
 	44_duties \
@@ -253,7 +254,7 @@ REGRESS = \
 	65_purge \
 	36_tail_view \
 	99_privileges
-ISOLATION = policy_change write_conflict
+ISOLATION = policy_change write_conflict index_writers
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii
 
 EXTRA_CLEAN = courier_pii--*.sql test/unit/build test/fuzz/build tmp_check output_iso

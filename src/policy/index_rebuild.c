@@ -5,6 +5,10 @@
  *	  concurrently by a worker, since CREATE INDEX CONCURRENTLY cannot run in a
  *	  procedure.
  *
+ * A btree index keeps whole sealed values, a hash index four bytes of each.  So
+ * plain indexes on the column alone become hash indexes.  Those of partitions
+ * are of one kind with the index that they belong to.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -13,12 +17,17 @@
 
 #include "access/genam.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "commands/comment.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -27,6 +36,8 @@
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
@@ -49,40 +60,50 @@ typedef struct IndexOrder
 	Oid			index;
 	AttrNumber	column;
 	AttrNumber	by;
-	bool		compact;
 	char		name[NAMEDATALEN];
 } IndexOrder;
 
-bool
-cpii_index_compactable(Oid index)
+/* an index of this kind on this column alone, that nothing but plans relies on */
+static bool
+is_plain(Oid index, const char *column, Oid method)
 {
 	Relation	rel = index_open(index, AccessShareLock);
 	Form_pg_index form = rel->rd_index;
 	bool		result;
 
-	/* a constraint and ON CONFLICT need the column itself, and so do these */
-	result = rel->rd_rel->relam == BTREE_AM_OID && !form->indisunique &&
-		!form->indisprimary && !form->indisexclusion && !form->indisreplident &&
+	result = rel->rd_rel->relam == method &&
+		form->indisvalid && !form->indisunique && !form->indisprimary &&
+		!form->indisexclusion && !form->indisclustered && !form->indisreplident &&
+		form->indnatts == 1 && form->indkey.values[0] > 0 &&
+		strcmp(get_attname(form->indrelid, form->indkey.values[0], false), column) == 0 &&
 		!OidIsValid(get_index_constraint(index));
 	index_close(rel, AccessShareLock);
 	return result;
 }
 
-/* search_tag(column) */
-static Node *
-tag_of(const char *column)
+/* the same of all the indexes that it is one of */
+static bool
+all_plain(Oid index, const char *column, Oid method)
 {
-	ColumnRef  *ref = makeNode(ColumnRef);
+	Oid			root = index;
+	ListCell   *lc;
 
-	ref->fields = list_make1(makeString(pstrdup(column)));
-	ref->location = -1;
-	return (Node *) makeFuncCall(list_make2(makeString("courier_pii"),
-											makeString("search_tag")),
-								 list_make1(ref), COERCE_EXPLICIT_CALL, -1);
+	if (get_rel_relispartition(index))
+		root = llast_oid(get_partition_ancestors(index));
+	foreach(lc, find_all_inheritors(root, NoLock, NULL))
+		if (!is_plain(lfirst_oid(lc), column, method))
+			return false;
+	return true;
+}
+
+bool
+cpii_index_becomes_hash(Oid index, const char *column)
+{
+	return all_plain(index, column, BTREE_AM_OID);
 }
 
 static void
-replace_column(List *elements, const char *column, const char *by, bool compact)
+replace_column(List *elements, const char *column, const char *by)
 {
 	ListCell   *lc;
 
@@ -94,31 +115,49 @@ replace_column(List *elements, const char *column, const char *by, bool compact)
 			continue;
 		element->collation = NIL;
 		element->opclass = NIL;
-		if (compact)
-		{
-			element->name = NULL;
-			element->expr = tag_of(by);
-		}
-		else
-			element->name = pstrdup(by);
+		element->name = pstrdup(by);
 	}
 }
 
-IndexStmt *
-cpii_index_again(Oid index, const char *column, const char *by, bool compact,
-				 const char *name)
+/* another access method for an index of one column; both know fillfactor only */
+static void
+set_method(IndexStmt *stmt, const char *method)
+{
+	IndexElem  *element = linitial_node(IndexElem, stmt->indexParams);
+	List	   *options = NIL;
+	ListCell   *lc;
+
+	stmt->accessMethod = pstrdup(method);
+	element->ordering = SORTBY_DEFAULT;
+	element->nulls_ordering = SORTBY_NULLS_DEFAULT;
+	foreach(lc, stmt->options)
+		if (strcmp(lfirst_node(DefElem, lc)->defname, "fillfactor") == 0)
+			options = lappend(options, lfirst(lc));
+	stmt->options = options;
+}
+
+static IndexStmt *
+statement_of(Oid index)
 {
 	List	   *parsed = raw_parser(pg_get_indexdef_string(index), RAW_PARSE_DEFAULT);
 	IndexStmt  *stmt = castNode(IndexStmt, linitial_node(RawStmt, parsed)->stmt);
 
-	compact = compact && cpii_index_compactable(index);
-	replace_column(stmt->indexParams, column, by, compact);
-	replace_column(stmt->indexIncludingParams, column, by, false);
-	if (name != NULL)
-		stmt->idxname = pstrdup(name);
 	/* those of partitions are made one by one, and attached */
 	if (get_rel_relkind(index) == RELKIND_PARTITIONED_INDEX)
 		stmt->relation->inh = false;
+	return stmt;
+}
+
+IndexStmt *
+cpii_index_again(Oid index, const char *column, const char *by, const char *name)
+{
+	IndexStmt  *stmt = statement_of(index);
+
+	replace_column(stmt->indexParams, column, by);
+	replace_column(stmt->indexIncludingParams, column, by);
+	if (cpii_index_becomes_hash(index, column))
+		set_method(stmt, "hash");
+	stmt->idxname = pstrdup(name);
 	return stmt;
 }
 
@@ -138,7 +177,11 @@ void
 cpii_index_create(IndexStmt *stmt)
 {
 	CpiiInternalState state;
+	int			guc_level = NewGUCNestLevel();
 
+	/* where the statement names no tablespace, the database's is meant */
+	(void) set_config_option("default_tablespace", "", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	cpii_internal_begin(&state);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	ProcessUtility(utility(stmt), "CREATE INDEX", false,
@@ -146,6 +189,96 @@ cpii_index_create(IndexStmt *stmt)
 	PopActiveSnapshot();
 	CommandCounterIncrement();
 	cpii_internal_end(&state);
+	AtEOXact_GUC(true, guc_level);
+}
+
+/* ---- those that become another kind in one ALTER TABLE ---- */
+
+/* an index that was dropped and is to be made again */
+typedef struct TakenIndex
+{
+	IndexStmt  *stmt;
+	char	   *parent;			/* the index it is attached to, qualified, or NULL */
+	char	   *comment;
+} TakenIndex;
+
+static char *
+qualified_name(Oid index)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(index)),
+									  get_rel_name(index));
+}
+
+static TakenIndex *
+take_index(Oid index, const char *column, const char *method)
+{
+	TakenIndex *taken = palloc0(sizeof(TakenIndex));
+
+	taken->stmt = statement_of(index);
+	replace_column(taken->stmt->indexParams, column, column);
+	set_method(taken->stmt, method);
+	taken->comment = GetComment(index, RelationRelationId, 0);
+	if (get_rel_relispartition(index))
+		taken->parent = qualified_name(get_partition_parent(index, false));
+	return taken;
+}
+
+List *
+cpii_indexes_take(Oid relid, const char *column, bool protecting)
+{
+	List	   *list = NIL;
+	List	   *roots = NIL;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, AccessExclusiveLock, NULL))
+	{
+		Relation	rel = table_open(lfirst_oid(lc), NoLock);
+		List	   *indexes = RelationGetIndexList(rel);
+		ListCell   *li;
+
+		table_close(rel, NoLock);
+		foreach(li, indexes)
+		{
+			TakenIndex *taken;
+
+			if (!all_plain(lfirst_oid(li), column,
+						   protecting ? BTREE_AM_OID : HASH_AM_OID))
+				continue;
+			taken = take_index(lfirst_oid(li), column, protecting ? "hash" : "btree");
+			list = lappend(list, taken);
+			if (taken->parent == NULL)
+				roots = lappend(roots, qualified_name(lfirst_oid(li)));
+		}
+	}
+	/* parts go with what they are attached to */
+	foreach(lc, roots)
+		cpii_internal_execute(psprintf("DROP INDEX %s", (char *) lfirst(lc)),
+							  0, NULL, NULL, NULL, false, 0);
+	return list;
+}
+
+void
+cpii_indexes_make(List *list)
+{
+	ListCell   *lc;
+
+	/* parents are first: parts can be attached when they are made */
+	foreach(lc, list)
+	{
+		TakenIndex *taken = lfirst(lc);
+		char	   *schema = taken->stmt->relation->schemaname;
+		char	   *name = taken->stmt->idxname;
+		char	   *qualified = quote_qualified_identifier(schema, name);
+
+		cpii_index_create(taken->stmt);
+		if (taken->comment != NULL)
+			CreateComments(get_relname_relid(name, get_namespace_oid(schema, false)),
+						   RelationRelationId, 0, taken->comment);
+		if (taken->parent != NULL)
+			cpii_internal_execute(psprintf("ALTER INDEX %s ATTACH PARTITION %s",
+										   taken->parent, qualified),
+								  0, NULL, NULL, NULL, false, 0);
+	}
 }
 
 /* ---- the worker ---- */
@@ -176,9 +309,9 @@ cpii_index_worker_main(Datum arg)
 	index_close(index, AccessShareLock);
 	old = MemoryContextSwitchTo(lasting);
 	stmt = cpii_index_again(order.index, get_attname(relid, order.column, false),
-							get_attname(relid, order.by, false), order.compact,
-							order.name);
+							get_attname(relid, order.by, false), order.name);
 	stmt->concurrent = true;
+	SetConfigOption("default_tablespace", "", PGC_USERSET, PGC_S_SESSION);
 	/* all of it must outlive the commits inside */
 	stmts = list_make1(utility(stmt));
 	MemoryContextSwitchTo(old);
@@ -201,7 +334,7 @@ cpii_index_worker_main(Datum arg)
 
 bool
 cpii_index_create_concurrently(Oid index, AttrNumber column, AttrNumber by,
-							   bool compact, const char *name)
+							   const char *name)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
@@ -217,7 +350,6 @@ cpii_index_create_concurrently(Oid index, AttrNumber column, AttrNumber by,
 	order.index = index;
 	order.column = column;
 	order.by = by;
-	order.compact = compact;
 	strlcpy(order.name, name, sizeof(order.name));
 
 	memset(&worker, 0, sizeof(worker));

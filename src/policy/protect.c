@@ -6,7 +6,8 @@
  *
  * Before anything is changed, everything that could not be kept is looked for
  * and named in one error (protect_check.c).  NOT NULL, UNIQUE, primary keys,
- * indexes, constant defaults, grants, comments and partitions are kept.
+ * indexes, constant defaults, grants, comments and partitions are kept; plain
+ * indexes become hash indexes (index_rebuild.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -178,6 +179,7 @@ protect(Oid relid, CpiiProtect *columns, int n)
 	Relation	rel;
 	char	   *table;
 	StringInfoData sql;
+	List	   *indexes = NIL;
 
 	cpii_require_preload();
 	rel = table_open(relid, AccessExclusiveLock);
@@ -201,7 +203,10 @@ protect(Oid relid, CpiiProtect *columns, int n)
 	}
 	/* our own lock on an open relation would count as "in use" */
 	table_close(rel, NoLock);
+	for (int i = 0; i < n; i++)
+		indexes = list_concat(indexes, cpii_indexes_take(relid, columns[i].column, true));
 	cpii_internal_execute(sql.data, 0, NULL, NULL, NULL, false, 0);
+	cpii_indexes_make(indexes);
 	SPI_finish();
 	cpii_policy_changed();
 	for (int i = 0; i < n; i++)

@@ -51,20 +51,30 @@ extern int	cpii_sealed_class_or_error(const char *name);
 /* ---- index_rebuild.c ---- */
 
 /*
- * The CREATE INDEX of an existing index, with "column" replaced by "by".  When
- * compact, a btree index that is neither unique nor of a constraint is made
- * over the search tags of the column.  name NULL: the name it has now.
+ * The CREATE INDEX of an existing index under another name, with "column"
+ * replaced by the sealed column "by".  A plain index becomes a hash index.
  */
 extern IndexStmt *cpii_index_again(Oid index, const char *column, const char *by,
-								   bool compact, const char *name);
-/* can this index be made over search tags? */
-extern bool cpii_index_compactable(Oid index);
+								   const char *name);
+/*
+ * A valid btree index on the column alone, neither unique nor clustered nor of
+ * a constraint or a replica identity, and so all those of partitions with it?
+ */
+extern bool cpii_index_becomes_hash(Oid index, const char *column);
 /* run it in this transaction, with the extension owner's rights */
 extern void cpii_index_create(IndexStmt *stmt);
 /* have a worker run it concurrently; false when it could not (see the log) */
 extern bool cpii_index_create_concurrently(Oid index, AttrNumber column,
-										   AttrNumber by, bool compact,
-										   const char *name);
+										   AttrNumber by, const char *name);
+
+/*
+ * Around one ALTER TABLE that protects a column, or unprotects it: drop plain
+ * indexes of the table, its partitions and children, and make them again as
+ * hash (btree) indexes with their names, tablespaces and comments.  Nobody has
+ * the table open; SPI is connected.
+ */
+extern List *cpii_indexes_take(Oid relid, const char *column, bool protecting);
+extern void cpii_indexes_make(List *list);
 
 /* ---- column_wipe.c ---- */
 

@@ -255,7 +255,7 @@ make_partitioned(CpiiJob *job, SwapIndex *index)
 		return;
 	cpii_job_lock_table(index->relid, "SHARE");
 	cpii_index_create(cpii_index_again(index->oid, NameStr(job->col), swap_name(job),
-									   false, index_name(index->oid)));
+									   index_name(index->oid)));
 	cpii_job_commit(job);
 }
 
@@ -276,7 +276,7 @@ make_leaf(CpiiJob *job, SwapIndex *index)
 	(void) cpii_index_create_concurrently(index->oid,
 										  get_attnum(index->relid, NameStr(job->col)),
 										  get_attnum(index->relid, swap_name(job)),
-										  false, index_name(index->oid));
+										  index_name(index->oid));
 	made = get_relname_relid(index_name(index->oid), get_rel_namespace(index->relid));
 	if (!OidIsValid(made) || !get_index_isvalid(made))
 		ereport(ERROR,

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * unprotect.c
- *	  unprotect_column: a sealed column becomes a text column again.
+ *	  unprotect_column: a sealed column becomes a text column again, and hash
+ *	  indexes on it alone become btree indexes.
  *
  * Once the duties are sealed this needs a ticket of kind "unprotect".  The
  * function that opens values works only while unprotect_column runs.
@@ -126,6 +127,8 @@ open_column(Relation rel, const char *table, const char *column, AttrNumber attn
 	StringInfoData sql;
 	const char *name = quote_identifier(column);
 	char	   *deflt = clear_default(rel, attnum);
+	Oid			relid = RelationGetRelid(rel);
+	List	   *indexes;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "ALTER TABLE %s ", table);
@@ -135,7 +138,9 @@ open_column(Relation rel, const char *table, const char *column, AttrNumber attn
 	if (deflt != NULL)
 		appendStringInfo(&sql, ", ALTER COLUMN %s SET DEFAULT %s", name, deflt);
 	table_close(rel, NoLock);
+	indexes = cpii_indexes_take(relid, column, false);
 	cpii_internal_execute(sql.data, 0, NULL, NULL, NULL, false, 0);
+	cpii_indexes_make(indexes);
 }
 
 /* unprotect_column(tbl, col) */

@@ -98,6 +98,14 @@ for kind in text courier_pii.phone; do
 done
 pair 'COPY of 200 000 phones: sealed | plain' 0.5 1 'copy_phone 6001 postgres' 'copy_text 6001 postgres' -t 2
 
+# ---- equality at 2 000 000 rows ---------------------------------------------------
+
+if [ "$short" != 1 ]; then
+	pair 'equality, 2 000 000 rows: sealed table | plain' 0.66 1 'find_kept_big 6001 reader' 'find_plain_big 6001 reader' -M prepared -T "$seconds"
+	pair 'equality, 2 000 000 rows: masked view | plain' 0.66 1 'find_masked_big 6001 reader' 'find_plain_big 6001 reader' -M prepared -T "$seconds"
+	pair 'equality, literal, 2 000 000 rows: view | plain' 0.66 1 'literal_masked_big 6001 reader' 'literal_plain_big 6001 reader' -T "$seconds"
+fi
+
 # ---- the last four characters -------------------------------------------------
 
 sql 6001 <<SQL >/dev/null
@@ -112,14 +120,21 @@ pair 'last four characters: sealed index | plain' 0.66 1 'tail_kept 6001 reader'
 
 # ---- storage --------------------------------------------------------------------
 
+sql 6001 -c 'CREATE INDEX parcel_btree ON kept.parcel USING btree (phone)'
 sql 6001 -F ' ' -c "SELECT 'bytes of a phone: plain ' || (SELECT avg(pg_column_size(phone))::numeric(6,1) FROM plain.parcel)
 	|| ', sealed ' || (SELECT avg(pg_column_size(phone))::numeric(6,1) FROM kept.parcel)
 	|| ', pgcrypto encrypt ' || (SELECT avg(pg_column_size(phone))::numeric(6,1) FROM plain.encrypted)
 	|| ', pgp_sym_encrypt ' || (SELECT avg(pg_column_size(phone))::numeric(6,1) FROM plain.pgp)
 	|| ', pgsodium (its layout: tag 32, nonce 16, key id 16) ' || 11 + 32 + 16 + 16"
 sql 6001 -c "SELECT 'bytes of an index entry: plain ' || (pg_relation_size('plain.parcel_phone_idx') / 200000.0)::numeric(6,1)
-	|| ', sealed ' || (pg_relation_size('kept.parcel_phone_idx') / 200000.0)::numeric(6,1)
+	|| ', sealed (hash) ' || (pg_relation_size('kept.parcel_phone_idx') / 200000.0)::numeric(6,1)
+	|| ', sealed (btree) ' || (pg_relation_size('kept.parcel_btree') / 200000.0)::numeric(6,1)
 	|| ', sealed tail ' || (pg_relation_size('kept.parcel_tail') / 200000.0)::numeric(6,1)"
+aim 'size of the index: sealed | plain, 200 000 rows' "$(sql 6001 -c "SELECT pg_relation_size('kept.parcel_phone_idx')::numeric / pg_relation_size('plain.parcel_phone_idx')")" '<=' 1.3
+if [ "$short" != 1 ]; then
+	aim 'size of the index: sealed | plain, 2 000 000 rows' "$(sql 6001 -c "SELECT pg_relation_size('kept.big_phone_idx')::numeric / pg_relation_size('plain.big_phone_idx')")" '<=' 1.3
+fi
+sql 6001 -c 'DROP INDEX kept.parcel_btree'
 
 # ---- online protection beside a load -----------------------------------------------
 

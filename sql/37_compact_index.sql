@@ -1,0 +1,126 @@
+-- Indexes of protected columns: as small as of plain text, and used by all searches.
+SELECT current_user AS superuser \gset
+SET client_min_messages = warning;
+CREATE ROLE regress_courier_pii_owner LOGIN;
+CREATE SCHEMA regress_compact AUTHORIZATION regress_courier_pii_owner;
+CREATE SCHEMA regress_compact_view AUTHORIZATION regress_courier_pii_owner;
+SELECT courier_pii.grant_disclosure('regress_courier_pii_owner', 'phone', 'clear', true);
+SELECT courier_pii.set_limit('regress_courier_pii_owner', NULL, NULL, NULL);
+RESET client_min_messages;
+\c - regress_courier_pii_owner
+SET search_path = regress_compact;
+CREATE TABLE t (id int PRIMARY KEY, phone text, state text);
+INSERT INTO t SELECT i, 13800000000 + i, 'new' FROM generate_series(1, 200000) i;
+CREATE TABLE o AS SELECT * FROM t WHERE id <= 20000;
+CREATE INDEX t_phone ON t (phone);
+CREATE INDEX o_phone ON o (phone);
+SELECT pg_relation_size('t_phone') AS plain \gset
+SELECT courier_pii.protect_column('t', 'phone', 'phone');
+CALL courier_pii.protect_column_online('o', 'phone', 'phone');
+SELECT pg_relation_size('t_phone') <= 1.3 * :plain AS small;
+SELECT c.relname, am.amname FROM pg_class c JOIN pg_am am ON am.oid = c.relam WHERE c.relname IN ('t_phone', 'o_phone') ORDER BY 1;
+SELECT courier_pii.create_masked_view('t', 'regress_compact_view');
+VACUUM ANALYZE t;
+VACUUM ANALYZE o;
+
+-- every way to search
+EXPLAIN (COSTS OFF) SELECT id FROM t WHERE phone = '13800000007'::text;
+EXPLAIN (COSTS OFF) SELECT id FROM t WHERE phone = ANY (ARRAY['13800000007', '13800000009']::text[]);
+EXPLAIN (COSTS OFF) SELECT o.id FROM t JOIN o ON o.phone = t.phone WHERE t.id = 7;
+EXPLAIN (COSTS OFF) SELECT id FROM regress_compact_view.t WHERE phone = '13800000007';
+EXPLAIN (COSTS OFF) SELECT id FROM regress_compact_view.t WHERE phone IN ('13800000007', '13800000009');
+SET plan_cache_mode = force_generic_plan;
+PREPARE by_text(text) AS SELECT id FROM t WHERE phone = $1;
+PREPARE by_array(text[]) AS SELECT id FROM t WHERE phone = ANY ($1) ORDER BY id;
+PREPARE by_view(text) AS SELECT id FROM regress_compact_view.t WHERE phone = $1;
+EXPLAIN (COSTS OFF) EXECUTE by_text('13800000007');
+EXPLAIN (COSTS OFF) EXECUTE by_array('{13800000007,13800000009}');
+EXPLAIN (COSTS OFF) EXECUTE by_view('13800000007');
+EXECUTE by_text('138 0000 0007');
+EXECUTE by_array('{13800000007,13800000009,none}');
+EXECUTE by_view('13800000007');
+RESET plan_cache_mode;
+SELECT id FROM t WHERE phone IN ('13800000007', '13800000009') ORDER BY id;
+SELECT o.id FROM t JOIN o ON o.phone = t.phone WHERE t.id = 7;
+SELECT id FROM regress_compact_view.t WHERE phone = '13800000007';
+-- row security: the index is used below its condition
+ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY odd ON t USING (id % 2 = 1);
+EXPLAIN (COSTS OFF) SELECT id FROM t WHERE phone = '13800000007'::text;
+SELECT id FROM t WHERE phone IN ('13800000007', '13800000008');
+DROP POLICY odd ON t;
+ALTER TABLE t DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;
+-- later writes
+UPDATE t SET phone = '13900000001' WHERE phone = '13800000007';
+DELETE FROM t WHERE phone = '13800000009';
+INSERT INTO t VALUES (0, '13900000001', 'new');
+SELECT id FROM t WHERE phone IN ('13800000007', '13800000009', '13900000001') ORDER BY id;
+
+-- which indexes: plain ones on the column alone; the others stay what they are
+CREATE TABLE k (id int, phone text, mail text, state text);
+INSERT INTO k VALUES (1, '13800000001', 'a@example.com', 'new'), (2, '13800000002', NULL, 'old');
+CREATE INDEX k_desc ON k (phone DESC NULLS LAST) WITH (fillfactor = 50, deduplicate_items = off);
+COMMENT ON INDEX k_desc IS 'by phone';
+CREATE INDEX k_two ON k (phone, id);
+CREATE INDEX k_include ON k (phone) INCLUDE (id);
+CREATE UNIQUE INDEX k_unique ON k (phone);
+CREATE INDEX k_cluster ON k (phone);
+ALTER TABLE k CLUSTER ON k_cluster;
+CREATE INDEX k_hash ON k USING hash (phone);
+CREATE INDEX k_state ON k (state);
+CREATE INDEX k_mail ON k (mail);
+CREATE TABLE k_online (LIKE k INCLUDING ALL);
+INSERT INTO k_online SELECT * FROM k;
+CREATE VIEW made AS SELECT c.relname, am.amname, c.reloptions, pg_get_indexdef(c.oid) ~ 'DESC' AS is_desc, obj_description(c.oid, 'pg_class') AS comment, i.indisvalid AS valid, i.indisclustered AS clustered
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am am ON am.oid = c.relam
+WHERE c.relnamespace = 'regress_compact'::regnamespace AND c.relname ~ '^[kp]' ORDER BY c.relname COLLATE "C";
+SELECT courier_pii.protect_columns('k', '{"phone": "phone", "mail": "email"}');
+CALL courier_pii.protect_column_online('k_online', 'phone', 'phone');
+SELECT * FROM made;
+
+-- partitions: names of their own, a level between, one that is clustered
+CREATE TABLE p (id int, at int, phone text, name text) PARTITION BY LIST (id);
+CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);
+CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2) PARTITION BY RANGE (at);
+CREATE TABLE p2a PARTITION OF p2 FOR VALUES FROM (1) TO (10);
+CREATE INDEX p1_mine ON p1 (phone);
+COMMENT ON INDEX p1_mine IS 'made first';
+CREATE INDEX p_phone ON p (phone);
+CREATE INDEX p_name ON p (name);
+CREATE INDEX p1_alone ON p1 (phone DESC);
+ALTER TABLE p1 CLUSTER ON p1_name_idx;
+INSERT INTO p VALUES (1, 1, '13800000001', '王小明'), (2, 1, '13800000002', '李小红');
+SELECT courier_pii.protect_columns('p', '{"phone": "phone", "name": "person_name"}');
+SELECT relname, amname, valid, clustered, comment FROM made WHERE relname ~ '^p';
+SELECT inhrelid::regclass, inhparent::regclass FROM pg_inherits WHERE inhparent::regclass::text ~ '^p.*_' ORDER BY inhrelid::regclass::text COLLATE "C";
+CREATE TABLE p3 PARTITION OF p FOR VALUES IN (3);
+INSERT INTO p VALUES (3, 1, '13800000003', '王小明');
+SELECT id FROM p WHERE phone IN ('13800000001', '13800000003') ORDER BY id;
+\d p3
+
+-- an error leaves the indexes as they were
+CREATE TABLE kx (phone text);
+CREATE INDEX kx_phone ON kx (phone);
+BEGIN;
+SELECT courier_pii.protect_column('kx', 'phone', 'phone');
+ROLLBACK;
+\d kx
+
+-- unprotected columns have btree indexes again
+\c - :superuser
+SET search_path = regress_compact;
+SELECT courier_pii.unprotect_column('k', 'phone');
+SELECT courier_pii.unprotect_column('p', 'phone');
+SELECT * FROM made WHERE relname ~ '^k_[a-np-z]' OR relname ~ '^p.*(phone|mine|alone)';
+SELECT inhrelid::regclass, inhparent::regclass FROM pg_inherits WHERE inhparent::regclass::text ~ '^p.*_phone' ORDER BY inhrelid::regclass::text COLLATE "C";
+
+-- emptied quicker
+SELECT courier_pii.unprotect_column('t', 'phone'), courier_pii.unprotect_column('o', 'phone');
+SET client_min_messages = error;
+SELECT courier_pii.revoke_disclosure('regress_courier_pii_owner', 'phone');
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/' test/lib/empty.psql
+\i :empty
+DROP SCHEMA regress_compact, regress_compact_view CASCADE;
+DROP OWNED BY regress_courier_pii_owner;
+DROP ROLE regress_courier_pii_owner;
