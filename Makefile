@@ -171,6 +171,7 @@ OBJS = \
 	src/people/password_rule.o \
 	src/people/password_scrub.o \
 	src/people/person.o \
+	src/people/pool.o \
 	src/people/register.o \
 	src/people/report.o \
 	src/people/roster.o \
@@ -197,6 +198,7 @@ SCHEMA_PARTS = \
 	schema/42_feed.sql \
 	schema/43_passwords.sql \
 	schema/44_duties.sql \
+	schema/44_pool.sql \
 	schema/45_actor.sql \
 	schema/46_gate.sql \
 	schema/47_trust.sql \
