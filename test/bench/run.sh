@@ -300,6 +300,7 @@ timed="-T $seconds"
 		pair 'point read, 1 client: pgaudit | no audit' - 1 'point_plain 6003 reader' 'point_plain 6002 reader' $timed -M prepared
 	fi
 	. "$(dirname "$0")/views.sh"
+	. "$(dirname "$0")/people.sh"
 	rounds=$((rounds * 2 + 1))
 	pair 'pgbench -S, 1 client: loaded, unused | without' 0.97 1 'pgbench_s 6001 postgres' 'pgbench_s 6002 postgres' $timed
 	pair 'pgbench -S, 1 client, prepared: loaded | without' 0.97 1 'pgbench_s 6001 postgres' 'pgbench_s 6002 postgres' $timed -M prepared
