@@ -138,6 +138,7 @@ OBJS = \
 	src/guard/meter.o \
 	src/guard/outflow.o \
 	src/guard/plan_mark.o \
+	src/guard/replication.o \
 	src/guard/leak_mark.o \
 	src/guard/package.o \
 	src/guard/purge.o \

@@ -88,6 +88,31 @@ ROLLBACK;
 SELECT id FROM regress_mview.c WHERE id <= 2;
 \set FETCH_COUNT 0
 
+-- rows with sealed values that leave
+\c - :superuser
+CREATE ROLE regress_courier_pii_rae LOGIN;
+GRANT USAGE ON SCHEMA regress_meter TO regress_courier_pii_rae;
+GRANT SELECT ON regress_meter.c TO regress_courier_pii_rae;
+SELECT courier_pii.set_budget('regress_courier_pii_rae', 'sealed', 5, 17, NULL);
+\c - regress_courier_pii_rae
+\o /dev/null
+SELECT * FROM regress_meter.c WHERE id <= 5;
+SELECT * FROM regress_meter.c WHERE id <= 6;
+\o
+SELECT id FROM regress_meter.c WHERE id <= 1000 AND id % 500 = 0;
+\copy regress_meter.c to /dev/null
+COPY (SELECT phone FROM regress_meter.c WHERE id > 2000) TO stdout;
+BEGIN;
+DECLARE k CURSOR FOR SELECT phone FROM regress_meter.c;
+MOVE 3 FROM k;
+ROLLBACK;
+\o /dev/null
+SELECT * FROM regress_meter.c WHERE id <= 2;
+SELECT * FROM regress_meter.c WHERE id <= 1;
+\o
+\c - regress_courier_pii_sec
+SELECT p.login_role, p.hour_sealed_rows, p.day_sealed_rows FROM courier_pii.stat_person p WHERE p.login_role::text = 'regress_courier_pii_rae';
+
 -- who takes how much
 \c - regress_courier_pii_sec
 SELECT p.staff_no, p.display_name, p.login_role, p.hour_disclosed, p.day_disclosed, p.hour_probes, p.hour_masked
@@ -104,5 +129,5 @@ DROP SCHEMA regress_meter, regress_mview CASCADE;
 SELECT courier_pii.depart('MT1');
 SELECT courier_pii.revoke_disclosure(r::regrole, 'phone')
 	FROM unnest('{regress_courier_pii_mia,regress_courier_pii_mia2}'::text[]) r;
-DROP OWNED BY regress_courier_pii_owner, regress_courier_pii_mia, regress_courier_pii_mia2, regress_courier_pii_ned, regress_courier_pii_sec;
-DROP ROLE regress_courier_pii_owner, regress_courier_pii_mia2, regress_courier_pii_ned, regress_courier_pii_sec;
+DROP OWNED BY regress_courier_pii_owner, regress_courier_pii_mia, regress_courier_pii_mia2, regress_courier_pii_ned, regress_courier_pii_sec, regress_courier_pii_rae;
+DROP ROLE regress_courier_pii_owner, regress_courier_pii_mia2, regress_courier_pii_ned, regress_courier_pii_sec, regress_courier_pii_rae;

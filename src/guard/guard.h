@@ -107,10 +107,16 @@ typedef struct CpiiWatchReceiver
 	DestReceiver *inner;
 	int64		rows;
 	int64		sent_estimate;	/* bytes that may be in the send buffer */
+	bool		early;			/* write the BEGIN record when they get many */
+	bool		sealed;			/* its rows hold sealed values: count them */
 } CpiiWatchReceiver;
 
 /* put a watching receiver before another; memory belongs to the caller */
-extern DestReceiver *cpii_watch(CpiiWatchReceiver *watch, DestReceiver *inner);
+extern DestReceiver *cpii_watch(CpiiWatchReceiver *watch, DestReceiver *inner,
+								bool early, bool sealed);
+
+/* is one of the columns a sealed value, which leaves as it is? */
+extern bool cpii_sends_sealed(TupleDesc desc);
 
 /* does the plan call nothing but built-in functions and ours? */
 extern bool cpii_plan_is_quiet(PlannedStmt *plan);
@@ -207,6 +213,10 @@ extern int	cpii_executor_depth;
 extern void cpii_meter_init(void);
 /* an account begins */
 extern void cpii_meter_open(void);
+/* has the person a limit of this budget? */
+extern bool cpii_meter_is_limited(CpiiBudget budget);
+/* rows with sealed values that left without passing a receiver of ours */
+extern void cpii_meter_sealed_rows(int64 rows);
 /* is the open account free of limits by a ticket, or is there one to use? */
 extern bool cpii_meter_lift(CpiiBudget budget);
 /* put what the account took into the person's windows; give the rest back */
@@ -265,6 +275,10 @@ extern void cpii_utility_init(void);
 
 /* ---- outflow.c ---- */
 extern void cpii_outflow_init(void);
+
+/* ---- replication.c ---- */
+extern void cpii_replication_init(void);
+
 extern void cpii_outflow_start_backend(void);
 
 /*

@@ -124,6 +124,22 @@ cpii_meter_lift(CpiiBudget budget)
 	return lifted_to[budget] > 0;
 }
 
+bool
+cpii_meter_is_limited(CpiiBudget budget)
+{
+	CpiiLimits	limits = cpii_policy_limits(budget);
+
+	return limits.per_statement >= 0 || limits.per_hour >= 0 ||
+		limits.per_day >= 0;
+}
+
+void
+cpii_meter_sealed_rows(int64 rows)
+{
+	hold_for(cpii_session_actor());
+	cpii_statement.sealed += rows;
+}
+
 void
 cpii_meter_settle(void)
 {

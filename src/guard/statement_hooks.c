@@ -325,6 +325,8 @@ enter_frame(QueryDesc *queryDesc, uint64 count, Frame *frame,
 {
 	PlannedStmt *plan = queryDesc->plannedstmt;
 	bool		touched = cpii_account_touch_plan(plan);
+	bool		early;
+	bool		sealed;
 
 	if (touched)
 		cpii_account_prepare();
@@ -345,12 +347,14 @@ enter_frame(QueryDesc *queryDesc, uint64 count, Frame *frame,
 	cpii_trojan_enter(plan, frame->save_depth, touched, frame->save_planning > 0);
 	cpii_statement.writing = frame->writing;
 
-	if (frame->opened && touched && goes_to_client(queryDesc->dest) &&
-		cpii_plan_is_quiet(plan))
-	{
-		queryDesc->dest = cpii_watch(watch, queryDesc->dest);
+	early = frame->opened && touched && goes_to_client(queryDesc->dest) &&
+		cpii_plan_is_quiet(plan);
+	sealed = touched && goes_out(queryDesc->dest, frame->save_depth) &&
+		cpii_sends_sealed(queryDesc->tupDesc);
+	if (early || sealed)
+		queryDesc->dest = cpii_watch(watch, queryDesc->dest, early, sealed);
+	if (early)
 		cpii_account_watched();
-	}
 	cpii_executor_depth++;
 	cpii_planning_depth = 0;
 }
@@ -605,6 +609,7 @@ cpii_guard_init(void)
 	cpii_trojan_init();
 	cpii_hygiene_init();
 	cpii_account_init();
+	cpii_replication_init();
 	cpii_ticket_init();
 	cpii_destroy_init();
 

@@ -137,6 +137,35 @@ copy_of_view(CopyStmt *copy)
 	return result;
 }
 
+/*
+ * COPY table TO as COPY (SELECT its columns FROM ONLY table) TO: so its rows
+ * pass the meter one by one.
+ */
+static CopyStmt *
+copy_of_table(CopyStmt *copy, Oid relid)
+{
+	CopyStmt   *named = copyObject(copy);
+	CopyStmt   *result;
+
+	if (named->attlist == NIL)
+	{
+		Relation	rel = table_open(relid, AccessShareLock);
+
+		for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+		{
+			Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+
+			if (!att->attisdropped && !att->attgenerated)
+				named->attlist = lappend(named->attlist,
+										 makeString(pstrdup(NameStr(att->attname))));
+		}
+		table_close(rel, AccessShareLock);
+	}
+	named->relation->inh = false;
+	result = copy_of_view(named);
+	return result;
+}
+
 /* COPY FROM into a register of ours that is still empty: pg_restore */
 static void
 note_restore(Oid relid)
@@ -350,7 +379,14 @@ enter_copy(CopyStmt *copy, Frame *frame)
 		if (cpii_sealed_export == CPII_SEALED_EXPORT_TICKET &&
 			!cpii_session_has_duty("pii_backup"))
 			(void) cpii_ticket_redeem_all("export", &relid, 1);
-		frame->sealed_copy = true;
+		if (get_rel_relkind(relid) == RELKIND_RELATION &&
+			cpii_meter_is_limited(CPII_BUDGET_SEALED))
+		{
+			frame->run = copyObject(frame->run);
+			frame->run->utilityStmt = (Node *) copy_of_table(copy, relid);
+		}
+		else
+			frame->sealed_copy = true;
 		cpii_account_begin(true);
 	}
 }
@@ -503,6 +539,7 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 							queryEnv, dest, &completion);
 		if (frame.sealed_copy)
 		{
+			cpii_meter_sealed_rows((int64) completion.nprocessed);
 			cpii_account_rows((int64) completion.nprocessed);
 			cpii_account_examined((int64) completion.nprocessed);
 		}

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "utils/syscache.h"
@@ -19,6 +20,7 @@
 #include "audit/inflight.h"
 #include "audit/statement.h"
 #include "guard/guard.h"
+#include "sealed/seal.h"
 #include "sealed/search.h"
 
 /* the send buffer holds 8 kB; stay well below it by a careful estimate */
@@ -56,7 +58,9 @@ watch_receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	CpiiWatchReceiver *watch = (CpiiWatchReceiver *) self;
 
-	if (cpii_statement.begin_seq == 0)
+	if (watch->sealed)
+		cpii_statement_sealed_row();
+	if (watch->early && cpii_statement.begin_seq == 0)
 	{
 		watch->sent_estimate += row_bytes(slot);
 		if (watch->sent_estimate > BUFFERED_BYTES)
@@ -120,8 +124,25 @@ cpii_plan_is_quiet(PlannedStmt *plan)
 	return true;
 }
 
+bool
+cpii_sends_sealed(TupleDesc desc)
+{
+	if (desc == NULL)
+		return false;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->atttypid >= FirstNormalObjectId &&
+			(att->atttypid == cpii_sealed_type() ||
+			 cpii_class_of_type(att->atttypid, att->atttypmod) != 0))
+			return true;
+	}
+	return false;
+}
+
 DestReceiver *
-cpii_watch(CpiiWatchReceiver *watch, DestReceiver *inner)
+cpii_watch(CpiiWatchReceiver *watch, DestReceiver *inner, bool early, bool sealed)
 {
 	watch->pub.receiveSlot = watch_receive;
 	watch->pub.rStartup = watch_startup;
@@ -130,6 +151,8 @@ cpii_watch(CpiiWatchReceiver *watch, DestReceiver *inner)
 	watch->pub.mydest = inner->mydest;
 	watch->inner = inner;
 	watch->sent_estimate = 0;
+	watch->early = early;
+	watch->sealed = sealed;
 	watch->rows = 0;
 	return &watch->pub;
 }

@@ -249,4 +249,35 @@ subtest 'freeze and end a session' => sub {
 	cmp_ok(audit($node, q{SELECT count(*) FROM courier_pii.audit_log WHERE action = 'POLICY' AND command IN ('freeze', 'unfreeze') AND login_role = 'chief'}), '>=', 8, 'freezes are recorded');
 };
 
+# replication connections carry everything, sealed
+subtest 'replication logins' => sub {
+	my ($out, $err);
+	$node->safe_psql($db, q{
+		CREATE ROLE copier LOGIN REPLICATION;
+		CREATE ROLE keeper LOGIN REPLICATION;
+		GRANT pii_backup TO keeper});
+	my $try = sub {
+		my ($role) = @_;
+		IPC::Run::run([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . " user=$role replication=true", '-c', 'IDENTIFY_SYSTEM' ],
+			'<', \undef, '>', \$out, '2>', \$err);
+		return $out ne '' ? 'in' : $err;
+	};
+	is($try->('copier'), 'in', 'recorded only');
+	is(audit($node, q{SELECT outcome FROM courier_pii.audit_log WHERE action = 'EXPORT' AND command = 'REPLICATION LOGIN' AND login_role = 'copier'}), 'ok', 'recorded');
+	$node->append_conf('postgresql.conf', "courier_pii.sealed_export = 'ticket'");
+	$node->reload;
+	ok(wait_until($node, q{SELECT current_setting('courier_pii.sealed_export') = 'ticket'}), 'reserved now');
+	my $superuser = $node->safe_psql('postgres', 'SELECT current_user');
+	foreach my $role ('copier', $superuser)
+	{
+		like($try->($role), qr/replication connections are reserved for role "pii_backup"/, "$role is refused");
+	}
+	is($try->('keeper'), 'in', 'a member of pii_backup is not');
+	is(audit($node, q{SELECT count(*) FROM courier_pii.audit_log WHERE action = 'DENIED' AND sqlstate = 'PI001' AND command = 'REPLICATION LOGIN'}), '2', 'refusals are recorded');
+	my ($status, $o, $e) = $node->psql($db, q{SELECT pg_create_logical_replication_slot('s', 'pgoutput')}, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+	like($e, qr/PI001: replication slots are reserved/, 'nor a slot by SQL');
+	is(query_as($node, 'keeper', q{SELECT count(*) FROM pg_create_logical_replication_slot('s', 'pgoutput')}), '1', 'but for the backup role');
+	is(query_as($node, 'keeper', q{SELECT count(pg_drop_replication_slot('s'))}), '1', 'dropped');
+};
+
 done_testing();

@@ -1,0 +1,147 @@
+/*-------------------------------------------------------------------------
+ *
+ * replication.c
+ *	  Logins that can take a copy of everything: replication connections, for
+ *	  standbys, base backups and logical decoding.
+ *
+ * What they take is ciphertext, but all of it.  The server calls nobody while a
+ * replication connection works, so the login is the place: it is recorded as
+ * an export, and with courier_pii.sealed_export = 'ticket' refused to everybody
+ * but pii_backup, superusers included.  The same holds for the functions that
+ * read a logical slot from SQL.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/port.h"
+
+#include "catalog/objectaccess.h"
+#include "catalog/pg_proc.h"
+#include "libpq/auth.h"
+#include "miscadmin.h"
+#include "replication/walsender.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+
+#include "audit/record.h"
+#include "base/errcodes.h"
+#include "base/internal.h"
+#include "base/session.h"
+#include "base/settings.h"
+#include "guard/guard.h"
+
+static ClientAuthentication_hook_type prev_client_authentication = NULL;
+static object_access_hook_type prev_object_access = NULL;
+
+static bool
+is_backup_role(Oid role)
+{
+	Oid			backup = get_role_oid("pii_backup", true);
+
+	return OidIsValid(backup) && is_member_of_role_nosuper(role, backup);
+}
+
+static void
+record(const CpiiActor *actor, const char *command, bool refused)
+{
+	CpiiAuditEvent event;
+
+	memset(&event, 0, sizeof(event));
+	event.phase = CPII_PHASE_SINGLE;
+	event.action = refused ? CPII_ACT_DENIED : CPII_ACT_EXPORT;
+	event.outcome = refused ? "denied" : "ok";
+	event.sqlstate = refused ? CPII_ERRCODE_LIMIT_REACHED : 0;
+	event.command = command;
+	event.actor = actor;
+	(void) cpii_audit_write_noerror(&event, true);
+}
+
+static void
+client_authentication(Port *port, int status)
+{
+	CpiiActor	actor;
+	Oid			role;
+	bool		refused;
+
+	if (prev_client_authentication)
+		prev_client_authentication(port, status);
+	if (!am_walsender || status != STATUS_OK)
+		return;
+	role = get_role_oid(port->user_name, true);
+	refused = cpii_sealed_export == CPII_SEALED_EXPORT_TICKET &&
+		!is_backup_role(role);
+
+	memset(&actor, 0, sizeof(actor));
+	actor.login = actor.session = actor.outer = role;
+	strlcpy(actor.login_name, port->user_name, NAMEDATALEN);
+	strlcpy(actor.session_name, port->user_name, NAMEDATALEN);
+	strlcpy(actor.outer_name, port->user_name, NAMEDATALEN);
+	actor.privileged = OidIsValid(role) && superuser_arg(role);
+	actor.proof = CPII_PROOF_NONE;
+	if (OidIsValid(role) && cpii_person_lookup != NULL &&
+		cpii_person_lookup(role, actor.staff_no, actor.org))
+		actor.proof = CPII_PROOF_LOGIN;
+	cpii_session_fill_client(&actor);
+	record(&actor, "REPLICATION LOGIN", refused);
+	if (refused)
+		ereport(FATAL,
+				(errcode(CPII_ERRCODE_LIMIT_REACHED),
+				 errmsg("replication connections are reserved for role \"%s\"",
+						"pii_backup")));
+}
+
+/* functions that hand out the changes of a slot, or make a slot */
+static bool
+reads_slot(Oid function)
+{
+	switch (function)
+	{
+		case F_PG_LOGICAL_SLOT_GET_CHANGES:
+		case F_PG_LOGICAL_SLOT_PEEK_CHANGES:
+		case F_PG_LOGICAL_SLOT_GET_BINARY_CHANGES:
+		case F_PG_LOGICAL_SLOT_PEEK_BINARY_CHANGES:
+		case F_PG_CREATE_LOGICAL_REPLICATION_SLOT:
+		case F_PG_CREATE_PHYSICAL_REPLICATION_SLOT:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static pg_noinline void
+slot_function(Oid function)
+{
+	bool		refused;
+
+	if (cpii_internal_depth > 0 || !IsUnderPostmaster)
+		return;
+	refused = cpii_sealed_export == CPII_SEALED_EXPORT_TICKET &&
+		!cpii_session_has_duty("pii_backup");
+	record(cpii_session_actor(), get_func_name(function), refused);
+	if (refused)
+		ereport(ERROR,
+				(errcode(CPII_ERRCODE_LIMIT_REACHED),
+				 errmsg("replication slots are reserved for role \"%s\"",
+						"pii_backup")));
+}
+
+static void
+object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId,
+			  void *arg)
+{
+	if (prev_object_access)
+		prev_object_access(access, classId, objectId, subId, arg);
+	if (access == OAT_FUNCTION_EXECUTE && unlikely(reads_slot(objectId)))
+		slot_function(objectId);
+}
+
+void
+cpii_replication_init(void)
+{
+	prev_client_authentication = ClientAuthentication_hook;
+	ClientAuthentication_hook = client_authentication;
+	prev_object_access = object_access_hook;
+	object_access_hook = object_access;
+}
