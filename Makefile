@@ -130,7 +130,10 @@ OBJS = \
 	src/guard/account.o \
 	src/guard/backup.o \
 	src/guard/destroy.o \
+	src/guard/escape.o \
 	src/guard/examined.o \
+	src/guard/forbidden.o \
+	src/guard/maintenance.o \
 	src/guard/budget.o \
 	src/guard/gate.o \
 	src/guard/live.o \
@@ -174,6 +177,7 @@ OBJS = \
 	src/people/person.o \
 	src/people/pool.o \
 	src/people/register.o \
+	src/people/posture.o \
 	src/people/report.o \
 	src/people/roster.o \
 	src/people/roster_change.o \
@@ -212,6 +216,8 @@ SCHEMA_PARTS = \
 	schema/61_freeze.sql \
 	schema/62_tickets.sql \
 	schema/63_destroy.sql \
+	schema/64_maintenance.sql \
+	schema/65_posture.sql \
 	schema/64_export.sql \
 	schema/80_grants.sql \
 	schema/90_config_dump.sql \

@@ -186,4 +186,25 @@
 	pg_namespace_aclcheck((oid), (role), (mode))
 #endif
 
+/* a setting of the server by name: needs utils/guc_tables.h */
+#if PG_VERSION_NUM >= 160000
+#define cpii_find_setting(name) find_option((name), false, true, DEBUG5)
+#else
+#define cpii_find_setting(name) cpii_search_setting(name)
+#define CPII_DEFINE_SEARCH_SETTING \
+static struct config_generic * \
+cpii_search_setting(const char *name) \
+{ \
+	struct config_generic **all = get_guc_variables(); \
+	int			n = GetNumConfigOptions(); \
+	for (int i = 0; i < n; i++) \
+		if (strcmp(all[i]->name, name) == 0) \
+			return all[i]; \
+	return NULL; \
+}
+#endif
+#ifndef CPII_DEFINE_SEARCH_SETTING
+#define CPII_DEFINE_SEARCH_SETTING
+#endif
+
 #endif							/* CPII_COMPAT_H */

@@ -28,6 +28,7 @@
 #include "crypto/shamir.h"
 #include "guard/destroy.h"
 #include "guard/guard.h"
+#include "guard/maintenance.h"
 #include "guard/ticket.h"
 #include "people/password.h"
 #include "people/roster.h"
@@ -612,6 +613,7 @@ cpii_guard_init(void)
 	cpii_replication_init();
 	cpii_ticket_init();
 	cpii_destroy_init();
+	cpii_maintenance_init();
 
 	prev_planner = planner_hook;
 	planner_hook = cpii_planner;

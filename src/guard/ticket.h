@@ -44,6 +44,13 @@ extern const CpiiTicket *cpii_ticket_current(const char *kind);
  */
 extern int64 cpii_ticket_export(const char *bound);
 
+/*
+ * Is this ticket good for an act on the object (NULL: none in particular)?
+ * NULL when it is, else why not.  Uses nothing up.
+ */
+extern const char *cpii_ticket_covers(int64 id, const char *kind,
+									  const char *object);
+
 /* use the session's ticket up for several objects of one act */
 extern int64 cpii_ticket_redeem_all(const char *kind, const Oid *relids, int n);
 

@@ -479,6 +479,22 @@ cpii_ticket_look(const char *kind, CpiiRequest *request)
 		judge(id, kind, request, &used, &until) == NULL;
 }
 
+const char *
+cpii_ticket_covers(int64 id, const char *kind, const char *object)
+{
+	CpiiRequest request = {0};
+	bool		used;
+	TimestampTz until;
+	const char *why;
+
+	if (!key_at_hand())
+		return "There is no key to judge the ticket with.";
+	why = judge(id, kind, &request, &used, &until);
+	if (why != NULL)
+		return why;
+	return fits(&request, object) ? NULL : "The ticket does not name the object.";
+}
+
 bool
 cpii_ticket_take(const char *kind)
 {

@@ -34,6 +34,7 @@
 #include "base/settings.h"
 #include "guard/destroy.h"
 #include "guard/guard.h"
+#include "guard/maintenance.h"
 #include "guard/ticket.h"
 #include "people/duty.h"
 #include "people/password.h"
@@ -502,6 +503,7 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 		cpii_roster_check();
 	if (cpii_roster_restricted && cpii_internal_depth == 0)
 		cpii_password_gate_utility(pstmt->utilityStmt);
+	cpii_forbidden_utility(pstmt->utilityStmt);
 
 	if (cpii_internal_depth > 0 || is_plain(pstmt->utilityStmt) ||
 		!IsTransactionState() || IsAbortedTransactionBlockState())

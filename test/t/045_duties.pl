@@ -45,7 +45,7 @@ $node->safe_psql($db, q{
 	CREATE TABLE parcel (id int PRIMARY KEY, phone text);
 	INSERT INTO parcel SELECT i, '138' || lpad(i::text, 8, '0') FROM generate_series(1, 20) i;
 	SELECT courier_pii.protect_column('parcel', 'phone', 'phone');
-	SELECT courier_pii.grant_disclosure('business', 'phone', 'clear');
+	SELECT courier_pii.grant_disclosure('business', 'phone', 'clear'), courier_pii.grant_disclosure('business', 'email', 'clear');
 	CREATE TABLE other (id int);
 	ALTER ROLE dba SUPERUSER;
 });
@@ -93,6 +93,75 @@ append_to_file($node->data_dir . '/courier_pii_duties', 'x');
 start_after_crash($node);
 refused_now('with a damaged file');
 
+
+# ---- what needs a window, and what nobody may ----
+
+my $log = $node->logfile;
+my %window = (
+	'structure of a protected table' => 'ALTER TABLE parcel ADD COLUMN x int',
+	'an index on it' => 'CREATE INDEX parcel_x ON parcel (id)',
+	'a trigger on it' => 'CREATE TRIGGER t BEFORE INSERT ON parcel EXECUTE FUNCTION suppress_redundant_updates_trigger()',
+	'a new role' => 'CREATE ROLE newcomer',
+	'a dangerous attribute' => 'ALTER ROLE clerk CREATEROLE',
+	'a dangerous membership' => 'GRANT pg_read_all_data TO clerk',
+	'a setting of ours' => q{ALTER SYSTEM SET courier_pii.enforcement = 'warn'},
+	'a setting of a role' => q{ALTER ROLE clerk SET session_preload_libraries = 'x'},
+	'an extension' => 'CREATE EXTENSION "uuid-ossp"',
+	'inside DO' => q{DO $$ BEGIN EXECUTE 'ALTER TABLE parcel ADD COLUMN x int'; END $$},
+);
+my %never = (
+	'LOAD' => q{LOAD 'plpgsql'},
+	'COPY PROGRAM' => q{COPY other FROM PROGRAM 'echo 1'},
+	'COPY of a file of the server' => q{COPY other FROM 'PG_VERSION'},
+	'C function' => q{CREATE FUNCTION f() RETURNS int LANGUAGE c AS 'courier_pii', 'x'},
+	'internal function' => q{CREATE FUNCTION f(text) RETURNS int LANGUAGE internal AS 'textlen'},
+	'catalog change' => q{UPDATE pg_authid SET rolsuper = true WHERE rolname = 'clerk'},
+	'catalog change in a function' => q{DO $$ BEGIN DELETE FROM pg_auth_members; END $$},
+	'replication role' => q{SET session_replication_role = 'replica'},
+	'replication role by set_config' => q{SELECT set_config('session_replication_role', 'replica', false)},
+	'catalog mods' => q{SET allow_system_table_mods = on},
+	'password of another' => q{ALTER ROLE clerk PASSWORD 'Blue-Horse-77-x'},
+	'business role' => 'GRANT business TO clerk',
+	'as another person' => 'SET SESSION AUTHORIZATION clerk',
+	'as another person by set_config' => q{SELECT set_config('session_authorization', 'clerk', false)},
+	'file function' => q{SELECT pg_read_file('PG_VERSION')},
+	'lo_import' => q{SELECT lo_import('PG_VERSION')},
+);
+for my $what (sort keys %window)
+{
+	is(error_as($node, 'dba', $window{$what}), 'PI006', "refused outside of a window: $what");
+}
+for my $what (sort keys %never)
+{
+	is(error_as($node, 'dba', $never{$what}), 'PI006', "refused: $what");
+}
+query_as($node, 'dba', 'CREATE TABLE own (id int); ALTER TABLE own ADD COLUMN x int; CREATE INDEX ON own (x); ANALYZE parcel; REINDEX TABLE parcel; ALTER ROLE clerk NOCREATEROLE');
+pass('ordinary work goes on');
+
+my $id = query_as($node, 'dba', q{SELECT courier_pii.request('maintenance', 'new column', '{"minutes": 30, "object": "public.parcel"}')});
+is(error_as($node, 'dba', "SELECT courier_pii.begin_maintenance($id)"), 'PI002', 'no window before the approval');
+query_as($node, 'feng', "SELECT courier_pii.approve($id)");
+is(error_as($node, 'clerk', "SELECT courier_pii.begin_maintenance($id)"), 'PI002', 'nor for another person');
+is(query_as($node, 'dba', "SELECT courier_pii.begin_maintenance($id) > now(); ALTER TABLE parcel ADD COLUMN remark text"), 't', 'the window opens, and the table changes');
+is(error_as($node, 'dba', "SELECT courier_pii.begin_maintenance($id); CREATE ROLE newcomer"), 'PI006', 'it covers what the ticket names');
+is(error_as($node, 'dba', "SELECT courier_pii.begin_maintenance($id); $never{LOAD}"), 'PI006', 'it does not cover escapes');
+is(error_as($node, 'dba', "SELECT courier_pii.begin_maintenance($id); SELECT courier_pii.end_maintenance(); $window{'an index on it'}"), 'PI006', 'it ends');
+is(error_as($node, 'dba', $window{'an index on it'}), 'PI006', 'another session has no window');
+like(query_as($node, 'zheng', q{SELECT courier_pii.audit_flush(); SELECT string_agg(query, ' | ') FROM courier_pii.audit_log WHERE action = 'MAINTENANCE'}),
+	qr/ALTER TABLE parcel ADD COLUMN remark/, 'statements of the window are recorded');
+cmp_ok(query_as($node, 'zheng', q{SELECT count(*) FROM courier_pii.audit_log WHERE action = 'DENIED' AND detail ->> 'refused' IS NOT NULL}), '>=', 26, 'refusals are recorded');
+query_as($node, 'feng', "SELECT courier_pii.revoke_ticket($id)");
+is(error_as($node, 'dba', "SELECT courier_pii.begin_maintenance($id)"), 'PI002', 'a revoked ticket opens nothing');
+$id = query_as($node, 'dba', q{SELECT courier_pii.request('break_glass', 'disk is full', '{"minutes": 5}')});
+query_as($node, 'feng', "SELECT courier_pii.approve($id)");
+is(error_as($node, 'dba', "SELECT courier_pii.begin_maintenance($id); LOAD 'plpgsql'; CREATE ROLE newcomer"), '', 'an emergency lifts the refusals');
+
+# ---- posture ----
+
+is(query_as($node, 'zheng', q{SELECT severity FROM courier_pii.posture WHERE "check" = 'authentication' AND finding LIKE 'method trust%' LIMIT 1}), 'critical', 'trust is found');
+is(query_as($node, 'feng', q{SELECT count(*) FROM courier_pii.posture WHERE object = 'dba' AND finding LIKE '%SUPERUSER%'}), '1', 'superusers are found');
+is(query_as($node, 'feng', q{SELECT count(*) FROM courier_pii.posture WHERE finding = 'the duties are not sealed'}), '0', 'sealed duties are no finding');
+is(error_as($node, 'clerk', 'SELECT * FROM courier_pii.posture'), '42501', 'not for everybody');
 
 $node->stop;
 done_testing();

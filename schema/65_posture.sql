@@ -1,0 +1,142 @@
+-- ---------------------------------------------------------------------------
+-- 65_posture.sql: what is weak about this server, and what to do
+-- ---------------------------------------------------------------------------
+
+-- security releases: the first minor version of each major version without
+-- known holes.  Update it with each release of the extension.
+CREATE FUNCTION courier_pii.safe_minor_versions(OUT major integer, OUT minor integer)
+	RETURNS SETOF record
+	LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 4
+	SET search_path = pg_catalog, pg_temp
+	AS $$ VALUES (15, 14), (16, 10), (17, 6), (18, 0) $$;
+
+CREATE FUNCTION courier_pii.weak_password(role oid) RETURNS boolean
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'cpii_weak_password';
+
+CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
+		OUT object text, OUT finding text, OUT remedy text)
+	RETURNS SETOF record
+	LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE ROWS 50
+	SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	-- pg_hba.conf
+	SELECT 'authentication', CASE h.auth_method WHEN 'trust' THEN 'critical' ELSE 'high' END,
+		'pg_hba.conf line ' || h.line_number,
+		'method ' || h.auth_method || ' for ' || coalesce(array_to_string(h.user_name, ','), '')
+		|| ' from ' || coalesce(h.address, h.type),
+		'use scram-sha-256, or a certificate'
+	FROM pg_hba_file_rules h WHERE h.auth_method IN ('trust', 'password', 'md5', 'ident')
+	UNION ALL
+	SELECT 'authentication', 'high', 'pg_hba.conf line ' || h.line_number,
+		'connections without TLS are let in from ' || coalesce(h.address, ''), 'use hostssl'
+	FROM pg_hba_file_rules h WHERE h.type IN ('host', 'hostnossl') AND h.auth_method <> 'reject'
+	AND coalesce(h.address, '') NOT IN ('127.0.0.1', '::1', 'localhost', 'samehost')
+	UNION ALL
+	SELECT 'authentication', 'high', 'pg_hba.conf line ' || h.line_number, 'the line is wrong: ' || h.error, 'correct it'
+	FROM pg_hba_file_rules h WHERE h.error IS NOT NULL
+	-- settings of the server
+	UNION ALL
+	SELECT 'setting', w.severity, s.name, w.finding, w.remedy
+	FROM (VALUES
+		('ssl', 'off', 'high', 'connections are not encrypted', 'set ssl = on and give it a certificate'),
+		('password_encryption', 'md5', 'high', 'new passwords are stored as MD5', 'set it to scram-sha-256'),
+		('log_statement', 'all', 'medium', 'statements are logged with their literals', 'set it to ddl or none'),
+		('log_statement', 'mod', 'medium', 'statements are logged with their literals', 'set it to ddl or none'),
+		('log_min_duration_statement', '0', 'medium', 'statements are logged with their literals', 'set it to -1 or log parameters apart'),
+		('log_parameter_max_length', '-1', 'low', 'logged statements carry their parameters', 'set it to 0'),
+		('log_parameter_max_length_on_error', '-1', 'medium', 'errors carry parameters', 'set it to 0'),
+		('allow_system_table_mods', 'on', 'critical', 'catalogs can be changed', 'set it to off'),
+		('session_replication_role', 'replica', 'critical', 'triggers do not fire', 'set it to origin'),
+		('zero_damaged_pages', 'on', 'high', 'damage is hidden', 'set it to off'),
+		('fsync', 'off', 'high', 'records are lost in a crash', 'set it to on'),
+		('courier_pii.enforcement', 'warn', 'critical', 'refusals are warnings only', 'set it to on'),
+		('courier_pii.audit_on_failure', 'allow', 'high', 'data are shown without a record when the spool fails', 'set it to deny'),
+		('courier_pii.audit_sync', 'off', 'medium', 'records can be lost in a power failure', 'set it to bulk'),
+		('courier_pii.unregistered_login', 'warn', 'medium', 'roles that nobody answers for may log in', 'set it to reject'),
+		('courier_pii.sealed_export', 'record', 'low', 'sealed rows may be exported without a ticket', 'set it to ticket'),
+		('courier_pii.password_prehashed', 'allow', 'medium', 'hashed passwords pass unjudged', 'set it to reject')
+	) w (name, value, severity, finding, remedy)
+	JOIN pg_settings s ON s.name = w.name AND s.setting = w.value
+	UNION ALL
+	SELECT 'setting', 'high', s.name, 'another library is loaded into every session: ' || s.setting, 'remove what is not needed'
+	FROM pg_settings s WHERE s.name IN ('session_preload_libraries', 'local_preload_libraries') AND s.setting <> ''
+	UNION ALL
+	SELECT 'setting', 'medium', s.name, 'prepared transactions outlive sessions', 'set it to 0 unless it is needed'
+	FROM pg_settings s WHERE s.name = 'max_prepared_transactions' AND s.setting <> '0'
+	UNION ALL
+	SELECT 'setting', 'high', coalesce(r.rolname, 'database ' || d.datname, 'all roles'), 'sets ' || c.setting,
+		'take it away with ALTER ROLE or ALTER DATABASE ... RESET'
+	FROM pg_db_role_setting x CROSS JOIN LATERAL unnest(x.setconfig) c (setting)
+	LEFT JOIN pg_roles r ON r.oid = x.setrole LEFT JOIN pg_database d ON d.oid = x.setdatabase
+	WHERE c.setting ~ '^(courier_pii\.|session_replication_role|allow_system_table_mods|session_preload|local_preload|row_security|role=)'
+	-- roles
+	UNION ALL
+	SELECT 'role', CASE WHEN r.rolsuper THEN 'high' ELSE 'medium' END, r.rolname,
+		'may log in with ' || concat_ws(', ', CASE WHEN r.rolsuper THEN 'SUPERUSER' END,
+			CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END, CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END,
+			CASE WHEN r.rolreplication THEN 'REPLICATION' END),
+		'take away what is not needed; keep the first superuser NOLOGIN'
+	FROM pg_authid r WHERE r.rolcanlogin AND (r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolreplication)
+	UNION ALL
+	SELECT 'role', 'medium', r.rolname, 'login that nobody of the staff register answers for',
+		'enter it with courier_pii.add_account(), or take LOGIN away'
+	FROM pg_authid r WHERE r.rolcanlogin
+	AND NOT EXISTS (SELECT FROM courier_pii.account_register a WHERE a.login_role::oid = r.oid)
+	UNION ALL
+	SELECT 'password', 'high', r.rolname, 'stored as MD5', 'have it changed with password_encryption = scram-sha-256'
+	FROM pg_authid r WHERE r.rolcanlogin AND r.rolpassword LIKE 'md5%'
+	UNION ALL
+	SELECT 'password', 'critical', r.rolname, 'is the name of the role, or a usual one', 'change it now'
+	FROM pg_authid r WHERE r.rolcanlogin AND r.rolpassword IS NOT NULL
+	AND courier_pii.weak_password(r.oid)
+	UNION ALL
+	SELECT 'password', 'low', r.rolname, 'has no password', 'set one unless another method is used'
+	FROM pg_authid r WHERE r.rolcanlogin AND r.rolpassword IS NULL
+	UNION ALL
+	SELECT 'grant', CASE g.rolname WHEN 'pg_monitor' THEN 'medium' ELSE 'high' END, m.rolname,
+		'is a member of ' || g.rolname, 'revoke it'
+	FROM pg_auth_members x JOIN pg_roles g ON g.oid = x.roleid JOIN pg_roles m ON m.oid = x.member
+	WHERE g.rolname IN ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files',
+		'pg_read_all_data', 'pg_write_all_data', 'pg_monitor', 'pg_read_all_stats', 'pg_read_all_settings', 'pg_signal_backend')
+	AND m.rolname NOT LIKE 'pg\_%'
+	UNION ALL
+	SELECT 'language', 'high', l.lanname, 'untrusted language is installed', 'drop it'
+	FROM pg_language l WHERE NOT l.lanpltrusted AND l.lanname NOT IN ('internal', 'c')
+	-- the extension
+	UNION ALL
+	SELECT 'duty', 'high', d.name, 'nobody of the staff register holds it', 'call courier_pii.appoint()'
+	FROM unnest(ARRAY['pii_security_admin', 'pii_auditor', 'pii_account_admin']) d (name)
+	WHERE NOT EXISTS (SELECT FROM courier_pii.duty_holders h WHERE h.duty = d.name AND h.staff_no IS NOT NULL)
+	UNION ALL
+	SELECT 'duty', 'high', 'set-up', 'the duties are not sealed', 'call courier_pii.seal_duties() when set-up is over'
+	WHERE NOT courier_pii.duties_sealed()
+	UNION ALL
+	SELECT 'limit', 'medium', l.grantee::text, 'a limit is not set (NULL = unlimited)', 'call courier_pii.set_limit()'
+	FROM courier_pii.limits l WHERE l.per_statement IS NULL OR l.per_hour IS NULL OR l.per_day IS NULL
+	-- the version
+	UNION ALL
+	SELECT 'version', 'high', 'PostgreSQL ' || current_setting('server_version'), 'has known security holes',
+		'install minor version ' || v.major || '.' || v.minor || ' or later'
+	FROM courier_pii.safe_minor_versions() v
+	WHERE v.major = current_setting('server_version_num')::int / 10000
+	AND v.minor > current_setting('server_version_num')::int % 10000
+	$$;
+
+CREATE VIEW courier_pii.posture AS
+	SELECT p."check", p.severity, p.object, p.finding, p.remedy
+	FROM courier_pii.posture_rows() p
+	ORDER BY pg_catalog.array_position(ARRAY['critical', 'high', 'medium', 'low'], p.severity),
+		p."check", p.object, p.finding;
+
+REVOKE ALL ON FUNCTION courier_pii.safe_minor_versions() FROM PUBLIC;
+REVOKE ALL ON FUNCTION courier_pii.posture_rows() FROM PUBLIC;
+REVOKE ALL ON FUNCTION courier_pii.weak_password(oid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION courier_pii.posture_rows() TO pii_security_admin, pii_auditor;
+GRANT SELECT ON courier_pii.posture TO pii_security_admin, pii_auditor;
+
+COMMENT ON FUNCTION courier_pii.safe_minor_versions() IS 'first minor version of each major version without known security holes';
+COMMENT ON FUNCTION courier_pii.posture_rows() IS 'the rows of view courier_pii.posture';
+COMMENT ON FUNCTION courier_pii.weak_password(oid) IS 'is a role''s password its name or a usual one?';
+COMMENT ON VIEW courier_pii.posture IS 'what is weak about this server, the worst first, and what to do';

@@ -1,0 +1,171 @@
+/*-------------------------------------------------------------------------
+ *
+ * escape.c
+ *	  Ways round the library that are no utility statements: functions that
+ *	  read and write the server's files, direct changes of catalogs, and
+ *	  settings, whatever sets them.
+ *
+ * The check of a setting is put in front of the server's own, so that SET,
+ * set_config(), ALTER ROLE ... SET, options of a connection and SET clauses of
+ * functions all pass it.  A value of the configuration file is not refused: the
+ * server has to start (view posture tells of it).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/catalog.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_proc.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/guc_tables.h"
+#include "utils/lsyscache.h"
+
+#include "base/compat.h"
+#include "base/errcodes.h"
+#include "base/internal.h"
+#include "base/session.h"
+#include "base/settings.h"
+#include "guard/maintenance.h"
+
+static object_access_hook_type prev_object_access = NULL;
+static ExecutorCheckPerms_hook_type prev_ExecutorCheckPerms = NULL;
+static GucEnumCheckHook prev_replication_role = NULL;
+static GucBoolCheckHook prev_table_mods = NULL;
+static GucStringCheckHook prev_authorization = NULL;
+
+CPII_DEFINE_SEARCH_SETTING
+
+/* ---- functions ---- */
+
+static const char *const file_functions[] = {
+	"pg_read_file", "pg_read_file_old", "pg_read_binary_file", "pg_ls_dir",
+	"pg_stat_file", "pg_read_server_file", "lo_import", "lo_export",
+	"pg_file_write", "pg_file_rename", "pg_file_unlink", "pg_file_sync"
+};
+
+static void
+check_function(Oid function)
+{
+	char	   *name = get_func_name(function);
+
+	for (int i = 0; name != NULL && i < lengthof(file_functions); i++)
+		if (strcmp(name, file_functions[i]) == 0)
+			cpii_maintenance_require(CPII_POWER_EMERGENCY, "FUNCTION",
+									 "reading or writing files of the server is not allowed",
+									 name);
+}
+
+static void
+escape_object_access(ObjectAccessType access, Oid classId, Oid objectId,
+					 int subId, void *arg)
+{
+	if (prev_object_access)
+		prev_object_access(access, classId, objectId, subId, arg);
+	if (access == OAT_FUNCTION_EXECUTE && superuser() && cpii_maintenance_applies())
+		check_function(objectId);
+}
+
+/* ---- catalogs ---- */
+
+static bool
+escape_check_perms(CPII_CHECK_PERMS_PARAMS)
+{
+	ListCell   *lc;
+	Oid			relid;
+	AclMode		required;
+
+	if (prev_ExecutorCheckPerms &&
+		!prev_ExecutorCheckPerms(CPII_CHECK_PERMS_ARGS))
+		return false;
+	if (!cpii_maintenance_applies())
+		return true;
+	CPII_FOREACH_PERMISSION(lc, relid, required)
+	{
+		if (IsCatalogRelationOid(relid) &&
+			(required & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)))
+			cpii_maintenance_require(CPII_POWER_EMERGENCY, "CATALOG",
+									 "changing a system catalog directly is not allowed",
+									 get_rel_name(relid));
+	}
+	cpii_maintenance_note("statement", debug_query_string);
+	return true;
+}
+
+/* ---- settings ---- */
+
+/* may this source be judged?  Not the files, nor what the server sets itself */
+static bool
+judged(GucSource source)
+{
+	return source > PGC_S_ARGV && cpii_maintenance_applies();
+}
+
+static bool
+check_replication_role(int *newval, void **extra, GucSource source)
+{
+	if (judged(source) && *newval != 0)
+		cpii_maintenance_require(CPII_POWER_EMERGENCY, "SET",
+								 "setting \"session_replication_role\" is not allowed", NULL);
+	return prev_replication_role == NULL || prev_replication_role(newval, extra, source);
+}
+
+static bool
+check_table_mods(bool *newval, void **extra, GucSource source)
+{
+	if (judged(source) && *newval)
+		cpii_maintenance_require(CPII_POWER_EMERGENCY, "SET",
+								 "setting \"allow_system_table_mods\" is not allowed", NULL);
+	return prev_table_mods == NULL || prev_table_mods(newval, extra, source);
+}
+
+static bool
+check_authorization(char **newval, void **extra, GucSource source)
+{
+	if (*newval != NULL && judged(source))
+	{
+		Oid			role = get_role_oid(*newval, true);
+		char		staff_no[CPII_STAFF_NO_LEN];
+		char		org[CPII_ORG_LEN];
+
+		if (OidIsValid(role) && role != cpii_session_actor()->login &&
+			cpii_person_lookup != NULL && cpii_person_lookup(role, staff_no, org))
+			cpii_maintenance_require(CPII_POWER_EMERGENCY, "SET SESSION AUTHORIZATION",
+									 "working as another person is not allowed", *newval);
+	}
+	return prev_authorization == NULL || prev_authorization(newval, extra, source);
+}
+
+void
+cpii_escape_init(void)
+{
+	struct config_generic *setting;
+
+	prev_object_access = object_access_hook;
+	object_access_hook = escape_object_access;
+	prev_ExecutorCheckPerms = ExecutorCheckPerms_hook;
+	ExecutorCheckPerms_hook = escape_check_perms;
+
+	setting = cpii_find_setting("session_replication_role");
+	if (setting != NULL && setting->vartype == PGC_ENUM)
+	{
+		prev_replication_role = ((struct config_enum *) setting)->check_hook;
+		((struct config_enum *) setting)->check_hook = check_replication_role;
+	}
+	setting = cpii_find_setting("allow_system_table_mods");
+	if (setting != NULL && setting->vartype == PGC_BOOL)
+	{
+		prev_table_mods = ((struct config_bool *) setting)->check_hook;
+		((struct config_bool *) setting)->check_hook = check_table_mods;
+	}
+	setting = cpii_find_setting("session_authorization");
+	if (setting != NULL && setting->vartype == PGC_STRING)
+	{
+		prev_authorization = ((struct config_string *) setting)->check_hook;
+		((struct config_string *) setting)->check_hook = check_authorization;
+	}
+}
