@@ -206,6 +206,11 @@ protect(Oid relid, CpiiProtect *columns, int n)
 	for (int i = 0; i < n; i++)
 		indexes = list_concat(indexes, cpii_indexes_take(relid, columns[i].column, true));
 	cpii_internal_execute(sql.data, 0, NULL, NULL, NULL, false, 0);
+	/* a hash index is laid out for the rows expected */
+	if (indexes != NIL)
+		cpii_internal_execute(psprintf("ANALYZE %s (%s)", table,
+									   quote_identifier(columns[0].column)),
+							  0, NULL, NULL, NULL, false, 0);
 	cpii_indexes_make(indexes);
 	SPI_finish();
 	cpii_policy_changed();

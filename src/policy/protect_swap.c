@@ -310,6 +310,13 @@ cpii_swap_indexes(CpiiJob *job)
 	int			n;
 	SwapIndex  *list = find_indexes(job, &n);
 
+	/* a hash index is laid out for the rows expected: dead ones do not count */
+	if (n > 0)
+	{
+		run(psprintf("ANALYZE %s (%s)", cpii_qualified_name(job->relid),
+					 cpii_swap_column(job)));
+		cpii_job_commit(job);
+	}
 	for (int i = 0; i < n; i++)
 		if (list[i].partitioned)
 			make_partitioned(job, &list[i]);
