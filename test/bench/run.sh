@@ -146,6 +146,7 @@ GRANT SELECT ON kept.parcel, masked.parcel TO reader;
 SELECT courier_pii.grant_disclosure('reader', c, 'clear', true)
 	FROM unnest('{phone,person_name,address}'::text[]) AS c;
 SELECT courier_pii.set_limit('reader', NULL, NULL, NULL);
+SELECT courier_pii.set_budget('reader', 'probes', NULL, NULL, NULL);
 CREATE ROLE outsider LOGIN;
 GRANT USAGE ON SCHEMA masked TO outsider;
 GRANT SELECT ON masked.parcel TO outsider;
