@@ -291,8 +291,9 @@ emit_log(ErrorData *edata)
 	ErrorData	save;
 	bool		changed;
 
+	/* our own statements, too: the context around them is the client's */
 	if (inside || !edata->output_to_server || edata->elevel >= FATAL ||
-		cpii_internal_depth > 0 || !applies())
+		!applies())
 	{
 		if (prev_emit_log_hook)
 			prev_emit_log_hook(edata);

@@ -172,6 +172,9 @@ SKIP:
 	  unless sql(q{SELECT to_regprocedure('courier_pii.seal_duties()') IS NOT NULL}) eq 't';
 	sql(q{
 		CREATE ROLE ann LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE acc LOGIN; CREATE ROLE aud LOGIN;
+		SELECT courier_pii.add_org('KL', 'head office', 'hq');
+		SELECT courier_pii.hire('KL1', 'Ann', 'ann', 'KL', 'security'), courier_pii.hire('KL2', 'Bob', 'bob', 'KL', 'security'),
+			courier_pii.hire('KL3', 'Acc', 'acc', 'KL', 'personnel'), courier_pii.hire('KL4', 'Aud', 'aud', 'KL', 'audit');
 		SELECT courier_pii.appoint('pii_security_admin', 'ann'), courier_pii.appoint('pii_security_admin', 'bob'),
 			courier_pii.appoint('pii_account_admin', 'acc'), courier_pii.appoint('pii_auditor', 'aud')});
 	my $old = sql(q{SELECT courier_pii.new_epoch('note')});
