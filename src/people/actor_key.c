@@ -76,7 +76,7 @@ add_web_key(JsonbContainer *object)
 	char	   *curve = cpii_json_string(object, "crv");
 	char	   *encoded;
 	unsigned char *bytes;
-	size_t		len;
+	size_t		len = 0;
 	ActorKey   *key;
 
 	if (nkeys == ACTOR_KEYS)

@@ -271,8 +271,7 @@ forget_dropped(void)
 		" OR NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = m.tbl)"
 		" UNION ALL SELECT 1 FROM courier_pii.row_rule r WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = r.tbl)"
 		" UNION ALL SELECT 1 FROM courier_pii.disclosure d WHERE d.tbl IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = d.tbl)",
-		"DELETE FROM courier_pii.masked_view_register m WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = m.view)"
-		" OR NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = m.tbl)",
+		"DELETE FROM courier_pii.masked_view_register m WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = m.view) OR NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = m.tbl)",
 		"DELETE FROM courier_pii.row_rule r WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = r.tbl)",
 		"DELETE FROM courier_pii.disclosure d WHERE d.tbl IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = d.tbl)",
 	};
