@@ -12,6 +12,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" courier_pii.
 
 OBJS = \
 	src/courier_pii.o \
+	src/base/background.o \
 	src/base/base64url.o \
 	src/base/internal.o \
 	src/base/json.o \

@@ -17,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include <dlfcn.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -54,6 +53,7 @@
 #include "audit/ship.h"
 #include "audit/spool.h"
 #include "audit/worker.h"
+#include "base/background.h"
 #include "base/compat.h"
 #include "base/errcodes.h"
 #include "base/internal.h"
@@ -114,40 +114,7 @@ elapsed(TimestampTz since, int ms)
 		TimestampDifferenceExceeds(since, GetCurrentTimestamp(), ms);
 }
 
-/* sleep until the latch is set or the time is over; exits on request */
-static void
-nap(long ms)
-{
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 ms, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
-}
-
 /* ---- transactions of the worker ---- */
-
-static void
-begin_transaction(const char *activity)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	pgstat_report_activity(STATE_RUNNING, activity);
-}
-
-static void
-end_transaction(void)
-{
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_stat(true);
-	pgstat_report_activity(STATE_IDLE, NULL);
-}
 
 /*
  * Does the extension exist?  Then it is locked until the end of the
@@ -235,11 +202,11 @@ ingest(MemoryContext context)
 		CHECK_FOR_INTERRUPTS();
 		PG_TRY();
 		{
-			begin_transaction("ingesting audit records");
+			cpii_background_begin("ingesting audit records");
 			present = have_extension();
 			if (present)
 				cpii_ingest_batch(&result);
-			end_transaction();
+			cpii_background_end();
 		}
 		PG_CATCH();
 		{
@@ -274,10 +241,10 @@ partitions(MemoryContext context)
 												 PARTITION_CHECK_MS);
 	PG_TRY();
 	{
-		begin_transaction("making audit partitions");
+		cpii_background_begin("making audit partitions");
 		if (have_extension())
 			cpii_ingest_make_partitions();
-		end_transaction();
+		cpii_background_end();
 	}
 	PG_CATCH();
 	{
@@ -298,10 +265,10 @@ run_task(Task *task, MemoryContext context)
 	CHECK_FOR_INTERRUPTS();
 	PG_TRY();
 	{
-		begin_transaction("running a periodic task");
+		cpii_background_begin("running a periodic task");
 		if (have_extension())
 			task->run();
-		end_transaction();
+		cpii_background_end();
 	}
 	PG_CATCH();
 	{
@@ -356,12 +323,12 @@ wait_for_database(int starts)
 			 * something else is wrong with it.
 			 */
 			if (first && starts >= 3)
-				nap(REFUSED_WAIT_MS);
+				cpii_background_nap(REFUSED_WAIT_MS);
 			proc_exit(1);		/* the postmaster starts the next one */
 		}
 		first = false;
 		(void) cpii_spool_sync();
-		nap(DATABASE_CHECK_MS);
+		cpii_background_nap(DATABASE_CHECK_MS);
 	}
 }
 
@@ -380,10 +347,10 @@ note_start(MemoryContext context)
 		return;
 	PG_TRY();
 	{
-		begin_transaction("recording the start of the server");
+		cpii_background_begin("recording the start of the server");
 		cpii_audit_note(CPII_ACT_SYSTEM, "START", "ok",
 						"{\"version\": \"" COURIER_PII_VERSION "\"}");
-		end_transaction();
+		cpii_background_end();
 	}
 	PG_CATCH();
 	{
@@ -407,14 +374,14 @@ serve_standby(MemoryContext context)
 	cpii_spool_prepare_spare();
 	PG_TRY();
 	{
-		begin_transaction("handing over audit records");
+		cpii_background_begin("handing over audit records");
 		if (have_extension())
 		{
 			SPI_connect();
 			cpii_ingest_progress(cpii_spool_node(), &progress);
 			SPI_finish();
 		}
-		end_transaction();
+		cpii_background_end();
 	}
 	PG_CATCH();
 	{
@@ -441,10 +408,10 @@ note_timeline(MemoryContext context)
 	{
 		PG_TRY();
 		{
-			begin_transaction("noting the timeline");
+			cpii_background_begin("noting the timeline");
 			if (have_extension())
 				cpii_ingest_note_timeline();
-			end_transaction();
+			cpii_background_end();
 			done = true;
 		}
 		PG_CATCH();
@@ -453,7 +420,7 @@ note_timeline(MemoryContext context)
 		}
 		PG_END_TRY();
 		if (!done)
-			nap(CYCLE_MS);
+			cpii_background_nap(CYCLE_MS);
 	}
 }
 
@@ -486,14 +453,7 @@ cpii_worker_main(Datum arg)
 	/* the next step forgets segments, so the commit must be on disk */
 	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("idle_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("application_name", "courier_pii worker", PGC_USERSET,
-					PGC_S_OVERRIDE);
-
-	context = AllocSetContextCreate(TopMemoryContext, "courier_pii worker",
-									ALLOCSET_DEFAULT_SIZES);
-	MemoryContextSwitchTo(context);
+	context = cpii_background_start("courier_pii worker");
 	before_shmem_exit(forget_worker, (Datum) 0);
 	cpii_spool_set_worker(MyProcPid, MyLatch);
 
@@ -503,7 +463,7 @@ cpii_worker_main(Datum arg)
 		serve_standby(context);
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);
-		nap(CYCLE_MS);
+		cpii_background_nap(CYCLE_MS);
 	}
 	cpii_ship_disconnect();
 	note_timeline(context);
@@ -526,7 +486,7 @@ cpii_worker_main(Datum arg)
 		cpii_spool_prepare_spare();
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);
-		nap(CYCLE_MS);
+		cpii_background_nap(CYCLE_MS);
 	}
 }
 
@@ -544,21 +504,9 @@ void
 cpii_worker_init(void)
 {
 	BackgroundWorker worker;
-	Dl_info		self;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_ConsistentState;
+	cpii_background_describe(&worker, "cpii_worker_main", "courier_pii worker");
 	worker.bgw_restart_time = RESTART_SECONDS;
-	/* the same file as this one, under whatever path it was preloaded */
-	if (dladdr((const void *) cpii_worker_main, &self) != 0 &&
-		self.dli_fname != NULL && strlen(self.dli_fname) < BGW_MAXLEN)
-		strlcpy(worker.bgw_library_name, self.dli_fname, BGW_MAXLEN);
-	else
-		strlcpy(worker.bgw_library_name, "courier_pii", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "cpii_worker_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "courier_pii worker", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "courier_pii worker", BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
 }
 

@@ -63,21 +63,11 @@ write_all(int fd, const void *data, Size size)
 }
 
 bool
-cpii_snapshot_write(const char *file, uint32 version, const void *records,
-					uint32 record_size, uint32 count)
+cpii_file_replace(const char *file, const CpiiFilePart *parts, int nparts)
 {
-	SnapshotHeader header;
 	char		temporary[MAXPGPATH];
-	Size		size = (Size) record_size * count;
-	bool		good;
+	bool		good = true;
 	int			fd;
-
-	memset(&header, 0, sizeof(header));
-	header.magic = SNAPSHOT_MAGIC;
-	header.version = version;
-	header.record_size = record_size;
-	header.count = count;
-	header.crc = records_crc(records, size);
 
 	snprintf(temporary, sizeof(temporary), "%s.tmp", file);
 	(void) unlink(temporary);
@@ -85,8 +75,9 @@ cpii_snapshot_write(const char *file, uint32 version, const void *records,
 			  S_IRUSR | S_IWUSR);
 	if (fd < 0)
 		return false;
-	good = write_all(fd, &header, sizeof(header)) &&
-		write_all(fd, records, size) && pg_fsync(fd) == 0;
+	for (int i = 0; i < nparts && good; i++)
+		good = write_all(fd, parts[i].data, parts[i].size);
+	good = good && pg_fsync(fd) == 0;
 	if (close(fd) != 0)
 		good = false;
 	if (!good || rename(temporary, file) != 0)
@@ -103,6 +94,25 @@ cpii_snapshot_write(const char *file, uint32 version, const void *records,
 	good = pg_fsync(fd) == 0;
 	close(fd);
 	return good;
+}
+
+bool
+cpii_snapshot_write(const char *file, uint32 version, const void *records,
+					uint32 record_size, uint32 count)
+{
+	SnapshotHeader header;
+	CpiiFilePart parts[] = {
+		{&header, sizeof(header)},
+		{records, (Size) record_size * count}
+	};
+
+	memset(&header, 0, sizeof(header));
+	header.magic = SNAPSHOT_MAGIC;
+	header.version = version;
+	header.record_size = record_size;
+	header.count = count;
+	header.crc = records_crc(records, parts[1].size);
+	return cpii_file_replace(file, parts, lengthof(parts));
 }
 
 static void *

@@ -9,10 +9,23 @@
 #ifndef CPII_SNAPSHOT_H
 #define CPII_SNAPSHOT_H
 
+/* a piece of a file */
+typedef struct CpiiFilePart
+{
+	const void *data;
+	Size		size;
+} CpiiFilePart;
+
 /*
- * Write count records of a size into the file (under another name first, then
- * renamed, both flushed).  Raises nothing, takes no lock, allocates nothing;
- * false with errno set when it failed.
+ * Make a file of the data directory consist of these parts: written under
+ * another name first, then renamed, both flushed.  Raises nothing, takes no
+ * lock, allocates nothing; false with errno set when it failed.
+ */
+extern bool cpii_file_replace(const char *file, const CpiiFilePart *parts,
+							  int nparts);
+
+/*
+ * Write count records of a size into the file, with cpii_file_replace().
  */
 extern bool cpii_snapshot_write(const char *file, uint32 version,
 								const void *records, uint32 record_size,

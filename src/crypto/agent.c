@@ -15,7 +15,6 @@
  */
 #include "postgres.h"
 
-#include <dlfcn.h>
 #include <signal.h>
 
 #include "access/xlog.h"
@@ -31,6 +30,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "base/background.h"
 #include "base/compat.h"
 #include "base/secret.h"
 #include "base/session.h"
@@ -299,20 +299,10 @@ void
 cpii_agent_init(void)
 {
 	BackgroundWorker worker;
-	Dl_info		self;
 
-	memset(&worker, 0, sizeof(worker));
+	cpii_background_describe(&worker, "cpii_agent_main", "courier_pii key agent");
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
 	worker.bgw_start_time = BgWorkerStart_PostmasterStart;
 	worker.bgw_restart_time = RESTART_SECONDS;
-	/* the same file as this one, under whatever path it was preloaded */
-	if (dladdr((const void *) cpii_agent_main, &self) != 0 &&
-		self.dli_fname != NULL && strlen(self.dli_fname) < BGW_MAXLEN)
-		strlcpy(worker.bgw_library_name, self.dli_fname, BGW_MAXLEN);
-	else
-		strlcpy(worker.bgw_library_name, "courier_pii", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "cpii_agent_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "courier_pii key agent", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "courier_pii key agent", BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
 }

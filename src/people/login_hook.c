@@ -171,7 +171,7 @@ note_login(Oid role)
 	if (entry != NULL)
 		entry->last_login = GetCurrentTimestamp();
 	LWLockRelease(cpii_roster_lock);
-	pg_atomic_write_u32(&cpii_roster_table->unsaved_windows, 1);
+	pg_atomic_write_u32(&cpii_roster_table->unsaved_logins, 1);
 }
 
 static const char *

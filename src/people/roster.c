@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * roster.c
- *	  Shared memory that knows who may work: the table, the check at each
- *	  statement, and the window counters.
+ *	  Shared memory that knows who may work: the table and the check at each
+ *	  statement.
  *
  * The check needs no catalog, no system call and no lock while nothing has
  * changed: one atomic read, four comparisons and, only for a session with a
@@ -42,11 +42,6 @@
 #include "people/roster_table.h"
 #include "policy/gate.h"
 #include "people/set_actor.h"
-
-/* the low bits of a window word count, the high bits number the hour or day */
-#define WINDOW_COUNT_BITS 40
-#define WINDOW_COUNT_MASK ((UINT64CONST(1) << WINDOW_COUNT_BITS) - 1)
-#define WINDOW_BUCKET_MASK UINT64CONST(0xFFFFFF)
 
 /* what a clock may be ahead of the machine's uptime and be believed */
 #define CLOCK_JUMP USECS_PER_HOUR
@@ -120,9 +115,7 @@ roster_init(void *area, bool found, LWLockPadded *locks)
 	pg_atomic_init_u64(&cpii_roster_table->clock_mark, 0);
 	pg_atomic_init_u64(&cpii_roster_table->clock_mark_uptime, 0);
 	pg_atomic_init_u32(&cpii_roster_table->unsaved, 0);
-	pg_atomic_init_u32(&cpii_roster_table->unsaved_windows, 0);
-	pg_atomic_init_u64(&cpii_roster_table->spill_hour, 0);
-	pg_atomic_init_u64(&cpii_roster_table->spill_day, 0);
+	pg_atomic_init_u32(&cpii_roster_table->unsaved_logins, 0);
 	cpii_roster_table->capacity = roster_capacity();
 	cpii_roster_table->nslots = roster_nslots();
 	memset(roster_slots(), 0xFF, sizeof(int32) * cpii_roster_table->nslots);
@@ -171,8 +164,6 @@ cpii_roster_enter(Oid role)
 	memset(entry, 0, sizeof(RosterEntry));
 	entry->role = role;
 	entry->facts.not_after = DT_NOEND;
-	pg_atomic_init_u64(&entry->hour, 0);
-	pg_atomic_init_u64(&entry->day, 0);
 	roster_slots()[slot] = n;
 	return entry;
 }
@@ -192,17 +183,10 @@ cpii_roster_room(void)
 	return cpii_roster_table->capacity - cpii_roster_table->nentries;
 }
 
-static uint64
-window_bucket(int64 length)
-{
-	return (uint64) (GetCurrentTimestamp() / length) & WINDOW_BUCKET_MASK;
-}
-
 void
 cpii_roster_compact(void)
 {
 	RosterEntry *entries = cpii_roster_entries();
-	uint64		today = window_bucket(USECS_PER_DAY);
 	uint32		kept = 0;
 
 	for (uint32 i = 0; i < cpii_roster_table->nentries; i++)
@@ -210,9 +194,7 @@ cpii_roster_compact(void)
 		RosterEntry *e = &entries[i];
 
 		if ((e->facts.flags & ROSTER_PERSON) == 0 &&
-			e->pending_deny == 0 && e->pending_other == 0 &&
-			e->locked_until < GetCurrentTimestamp() &&
-			(pg_atomic_read_u64(&e->day) >> WINDOW_COUNT_BITS) != today)
+			e->pending_deny == 0 && e->pending_other == 0)
 			continue;
 		if (kept != i)
 			memcpy(&entries[kept], e, sizeof(RosterEntry));
@@ -503,76 +485,6 @@ cpii_roster_check(void)
 			   TIMESTAMP_IS_NOEND(verdict.deadline)))
 		return;
 	check_again();
-}
-
-/* ---- window counters ---- */
-
-static void
-window_add(pg_atomic_uint64 *window, int64 length, uint64 amount)
-{
-	uint64		bucket = window_bucket(length);
-	uint64		old = pg_atomic_read_u64(window);
-	uint64		count;
-
-	do
-	{
-		count = 0;
-		if (old >> WINDOW_COUNT_BITS == bucket)
-			count = old & WINDOW_COUNT_MASK;
-		count = Min(count + Min(amount, WINDOW_COUNT_MASK), WINDOW_COUNT_MASK);
-	} while (!pg_atomic_compare_exchange_u64(window, &old,
-											 bucket << WINDOW_COUNT_BITS | count));
-}
-
-static int64
-window_read(pg_atomic_uint64 *window, int64 length)
-{
-	uint64		value = pg_atomic_read_u64(window);
-
-	if (value >> WINDOW_COUNT_BITS != window_bucket(length))
-		return 0;
-	return (int64) (value & WINDOW_COUNT_MASK);
-}
-
-void
-cpii_roster_window_used(Oid login, int64 *hour, int64 *day)
-{
-	RosterEntry *entry;
-
-	*hour = 0;
-	*day = 0;
-	if (cpii_roster_table == NULL)
-		return;
-	LWLockAcquire(cpii_roster_lock, LW_SHARED);
-	entry = cpii_roster_find(login);
-	*hour = window_read(entry ? &entry->hour : &cpii_roster_table->spill_hour,
-						USECS_PER_HOUR);
-	*day = window_read(entry ? &entry->day : &cpii_roster_table->spill_day,
-					   USECS_PER_DAY);
-	LWLockRelease(cpii_roster_lock);
-}
-
-void
-cpii_roster_window_add(Oid login, int64 disclosed)
-{
-	RosterEntry *entry;
-
-	if (cpii_roster_table == NULL || disclosed <= 0)
-		return;
-	LWLockAcquire(cpii_roster_lock, LW_SHARED);
-	entry = cpii_roster_find(login);
-	if (entry == NULL)
-	{
-		LWLockRelease(cpii_roster_lock);
-		LWLockAcquire(cpii_roster_lock, LW_EXCLUSIVE);
-		entry = cpii_roster_enter(login);
-	}
-	window_add(entry ? &entry->hour : &cpii_roster_table->spill_hour,
-			   USECS_PER_HOUR, (uint64) disclosed);
-	window_add(entry ? &entry->day : &cpii_roster_table->spill_day,
-			   USECS_PER_DAY, (uint64) disclosed);
-	LWLockRelease(cpii_roster_lock);
-	pg_atomic_write_u32(&cpii_roster_table->unsaved_windows, 1);
 }
 
 /* ---- start ---- */

@@ -32,13 +32,4 @@ extern bool cpii_roster_restricted;
  */
 extern void cpii_roster_rebuild(void);
 
-/*
- * Window counters of a person: clear values in the current hour and day, kept
- * in shared memory by login role.  cpii_roster_window_used reads them (0, 0 for
- * a role that is not in the roster: such roles are counted by role all the
- * same); cpii_roster_window_add adds after a statement.  Neither raises.
- */
-extern void cpii_roster_window_used(Oid login, int64 *hour, int64 *day);
-extern void cpii_roster_window_add(Oid login, int64 disclosed);
-
 #endif							/* CPII_ROSTER_H */

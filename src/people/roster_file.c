@@ -21,16 +21,15 @@
 
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
-#include "storage/fd.h"
 #include "utils/timestamp.h"
 
+#include "base/snapshot.h"
 #include "people/lockout.h"
 #include "people/roster_table.h"
 
 #define ROSTER_FILE "courier_pii_roster"
-#define ROSTER_FILE_TEMPORARY "courier_pii_roster.tmp"
 #define ROSTER_FILE_MAGIC UINT64CONST(0x5254535249495043)
-#define ROSTER_FILE_VERSION 3
+#define ROSTER_FILE_VERSION 4
 #define CLOCK_TOLERANCE (5 * USECS_PER_SEC)
 
 typedef struct RosterFileHeader
@@ -52,9 +51,6 @@ typedef struct RosterFileAccount
 	uint32		unused;
 	RosterFacts facts;
 	TimestampTz last_login;
-	TimestampTz locked_until;
-	uint64		hour;
-	uint64		day;
 } RosterFileAccount;
 
 /* locks of failed logins, until their table is made */
@@ -124,9 +120,6 @@ load_account(RosterFileAccount *from)
 		return;
 	entry->facts = from->facts;
 	entry->last_login = from->last_login;
-	entry->locked_until = from->locked_until;
-	pg_atomic_write_u64(&entry->hour, from->hour);
-	pg_atomic_write_u64(&entry->day, from->day);
 }
 
 void
@@ -194,63 +187,6 @@ cpii_roster_file_give_locks(void)
 
 /* ---- writing ---- */
 
-static bool
-write_all(int fd, const void *data, Size size)
-{
-	const char *p = data;
-
-	while (size > 0)
-	{
-		ssize_t		done = write(fd, p, size);
-
-		if (done < 0)
-		{
-			if (errno == EINTR)
-				continue;
-			return false;
-		}
-		p += done;
-		size -= (Size) done;
-	}
-	return true;
-}
-
-/* write under another name, then put it in place, both flushed to disk */
-static bool
-write_file(const RosterFileHeader *header, const RosterFileAccount *accounts,
-		   const CpiiLoginLock *locks)
-{
-	bool		good;
-	int			fd;
-
-	(void) unlink(ROSTER_FILE_TEMPORARY);
-	fd = open(ROSTER_FILE_TEMPORARY,
-			  O_WRONLY | O_CREAT | O_EXCL | PG_BINARY, S_IRUSR | S_IWUSR);
-	if (fd < 0)
-		return false;
-	good = write_all(fd, header, sizeof(*header)) &&
-		write_all(fd, accounts, sizeof(RosterFileAccount) * header->count) &&
-		write_all(fd, locks, sizeof(CpiiLoginLock) * header->nlocks) &&
-		pg_fsync(fd) == 0;
-	if (close(fd) != 0)
-		good = false;
-	if (!good || rename(ROSTER_FILE_TEMPORARY, ROSTER_FILE) != 0)
-	{
-		int			save_errno = errno;
-
-		(void) unlink(ROSTER_FILE_TEMPORARY);
-		errno = save_errno;
-		return false;
-	}
-
-	fd = open(".", O_RDONLY | PG_BINARY, 0);
-	if (fd < 0)
-		return false;
-	good = pg_fsync(fd) == 0;
-	close(fd);
-	return good;
-}
-
 static void
 copy_accounts(RosterFileAccount *to)
 {
@@ -266,9 +202,6 @@ copy_accounts(RosterFileAccount *to)
 		if (from->pending_deny > 0)
 			to->facts.flags |= ROSTER_DENIED;
 		to->last_login = from->last_login;
-		to->locked_until = from->locked_until;
-		to->hour = pg_atomic_read_u64(&from->hour);
-		to->day = pg_atomic_read_u64(&from->day);
 	}
 }
 
@@ -299,7 +232,7 @@ save(bool locked)
 	if (accounts != NULL && locks != NULL)
 	{
 		pg_atomic_write_u32(&cpii_roster_table->unsaved, 0);
-		pg_atomic_write_u32(&cpii_roster_table->unsaved_windows, 0);
+		pg_atomic_write_u32(&cpii_roster_table->unsaved_logins, 0);
 		copy_accounts(accounts);
 	}
 	else
@@ -309,8 +242,14 @@ save(bool locked)
 
 	if (accounts != NULL && locks != NULL)
 	{
+		CpiiFilePart parts[] = {
+			{&header, sizeof(header)},
+			{accounts, sizeof(RosterFileAccount) * header.count},
+			{locks, sizeof(CpiiLoginLock) * header.nlocks}
+		};
+
 		header.crc = content_crc(&header, accounts, locks);
-		good = write_file(&header, accounts, locks);
+		good = cpii_file_replace(ROSTER_FILE, parts, lengthof(parts));
 	}
 	if (!good)
 	{

@@ -31,8 +31,8 @@
 #include "people/roster.h"
 #include "people/roster_table.h"
 
-/* the file is written anew this often, for window counters and the clock */
-#define WINDOW_SAVE_INTERVAL (60 * USECS_PER_SEC)
+/* the file is written anew this often, for times of logins and the clock */
+#define LOGIN_SAVE_INTERVAL (60 * USECS_PER_SEC)
 #define CLOCK_SAVE_INTERVAL (10 * USECS_PER_MINUTE)
 #define POLL_FULL_INTERVAL (10 * USECS_PER_SEC)
 
@@ -296,8 +296,8 @@ save_when_due(void)
 
 	if (pg_atomic_read_u32(&cpii_roster_table->unsaved) != 0 ||
 		now >= saved_at + CLOCK_SAVE_INTERVAL ||
-		(pg_atomic_read_u32(&cpii_roster_table->unsaved_windows) != 0 &&
-		 now >= saved_at + WINDOW_SAVE_INTERVAL))
+		(pg_atomic_read_u32(&cpii_roster_table->unsaved_logins) != 0 &&
+		 now >= saved_at + LOGIN_SAVE_INTERVAL))
 	{
 		(void) cpii_roster_file_save();
 		saved_at = now;

@@ -7,7 +7,6 @@
  * - An entry is found by role OID, never by name.
  * - Entries change under the table lock in exclusive mode, and every change
  *	 of who may work raises "generation" before the lock is released.
- * - Window counters are atomics and change under the lock in shared mode.
  * - An entry with changes pending keeps its place, so that applying a change
  *	 at commit can never fail.
  *
@@ -68,9 +67,6 @@ typedef struct RosterEntry
 	uint64		stamp;			/* generation of the last committed change */
 	RosterFacts facts;
 	TimestampTz last_login;		/* 0: not since this file was made */
-	TimestampTz locked_until;	/* 0: not locked */
-	pg_atomic_uint64 hour;		/* bucket number and count, see roster.c */
-	pg_atomic_uint64 day;
 } RosterEntry;
 
 typedef struct RosterTable
@@ -80,10 +76,7 @@ typedef struct RosterTable
 	pg_atomic_uint64 clock_mark;
 	pg_atomic_uint64 clock_mark_uptime; /* the machine's uptime then, or 0 */
 	pg_atomic_uint32 unsaved;	/* accounts changed since the file was written */
-	pg_atomic_uint32 unsaved_windows;	/* likewise window counters */
-	/* one pair of counters for all roles that the table has no room for */
-	pg_atomic_uint64 spill_hour;
-	pg_atomic_uint64 spill_day;
+	pg_atomic_uint32 unsaved_logins;	/* likewise times of logins */
 	uint32		nslots;			/* a power of two, at least twice capacity */
 	uint32		capacity;
 	uint32		nentries;
@@ -109,7 +102,7 @@ extern RosterEntry *cpii_roster_find(Oid role);
 extern RosterEntry *cpii_roster_enter(Oid role);
 /* set an account's facts; returns whether something changed */
 extern bool cpii_roster_set(RosterEntry *entry, const RosterAccount *account);
-/* forget roles that are nobody and were idle today */
+/* forget roles that are nobody */
 extern void cpii_roster_compact(void);
 /* how many more roles fit */
 extern uint32 cpii_roster_room(void);

@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include <dlfcn.h>
 
 #include "access/genam.h"
 #include "access/relation.h"
@@ -46,6 +45,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "base/background.h"
 #include "base/compat.h"
 #include "base/internal.h"
 #include "policy/protect.h"
@@ -341,7 +341,6 @@ cpii_index_create_concurrently(Oid index, AttrNumber column, AttrNumber by,
 	IndexOrder	order;
 	BgwHandleStatus status;
 	pid_t		pid;
-	Dl_info		self;
 
 	StaticAssertStmt(sizeof(IndexOrder) <= BGW_EXTRALEN, "order must fit");
 	memset(&order, 0, sizeof(order));
@@ -352,20 +351,11 @@ cpii_index_create_concurrently(Oid index, AttrNumber column, AttrNumber by,
 	order.by = by;
 	strlcpy(order.name, name, sizeof(order.name));
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	cpii_background_describe(&worker, "cpii_index_worker_main",
+							 "courier_pii index worker");
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_notify_pid = MyProcPid;
-	/* the same file as this one, under whatever path it was preloaded */
-	if (dladdr((const void *) cpii_index_worker_main, &self) != 0 &&
-		self.dli_fname != NULL && strlen(self.dli_fname) < BGW_MAXLEN)
-		strlcpy(worker.bgw_library_name, self.dli_fname, BGW_MAXLEN);
-	else
-		strlcpy(worker.bgw_library_name, "courier_pii", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "cpii_index_worker_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "courier_pii index worker", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "courier_pii index worker", BGW_MAXLEN);
 	memcpy(worker.bgw_extra, &order, sizeof(order));
 
 	/* whoever builds concurrently waits for older snapshots: keep none */
