@@ -63,6 +63,7 @@ OBJS = \
 	src/mask/utf8.o \
 	src/mask/waybill_no.o \
 	src/audit/chain.o \
+	src/audit/chain_hash.o \
 	src/audit/checkpoint.o \
 	src/audit/inflight.o \
 	src/audit/ingest.o \
@@ -86,6 +87,8 @@ OBJS = \
 	src/audit/verify.o \
 	src/audit/walk.o \
 	src/audit/verify_outside.o \
+	src/audit/verify_rows.o \
+	src/audit/verify_spool.o \
 	src/audit/worker.o \
 	src/policy/canary.o \
 	src/policy/catalog.o \

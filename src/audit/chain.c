@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * chain.c
- *	  The canonical bytes of an audit record, and the HMAC chain over them.
+ *	  The canonical bytes of an audit record.
  *
- * Ingest turns a spool record into column values, turns those back into a row
- * and hashes the canonical bytes of that row.  So what is hashed is what the
+ * Ingest turns a spool record into column values and hashes the canonical bytes
+ * of those.  So what is hashed is what the
  * table can give back, whatever a column type does to a value.
  *
  *-------------------------------------------------------------------------
@@ -13,9 +13,9 @@
 
 #include <sys/socket.h>
 
+#include "access/tupmacs.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
 #include "utils/array.h"
@@ -23,19 +23,15 @@
 #include "utils/inet.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
-#include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "audit/chain.h"
-#include "audit/ratchet.h"
 #include "audit/spool.h"
-#include "base/errcodes.h"
-#include "base/secret.h"
-#include "crypto/cipher.h"
 
 #define ROW_VERSION 1
 #define NULL_LENGTH 0xFFFF
+#define MAX_ITEM 1024
 #define MAX_JSON_TEXT 32768
 
 typedef enum FieldKind
@@ -121,7 +117,7 @@ static size_t
 list_append(char *list, size_t used, size_t size, const char *item,
 			size_t length)
 {
-	if (length > 1024 || used + 2 + length > size)
+	if (length > MAX_ITEM || used + 2 + length > size)
 		return used;
 	list[used++] = (char) (length >> 8);
 	list[used++] = (char) (length & 0xFF);
@@ -376,90 +372,192 @@ cpii_row_to_datums(const CpiiRow *row, Datum *values, bool *nulls)
 	}
 }
 
-static void
-list_field(CpiiField *f, ArrayType *array)
+/* ---- canonical bytes of column values ---- */
+
+typedef struct Out
 {
-	Datum	   *items;
-	bool	   *nulls;
-	int			n;
-	size_t		size;
-	char	   *list;
-	size_t		used = 0;
+	char	   *at;
+	char	   *end;
+} Out;
 
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls, &n);
-	size = VARSIZE_ANY_EXHDR(array) + 2 * (size_t) n;
-	list = palloc(size);
-	for (int i = 0; i < n; i++)
-	{
-		text	   *item = nulls[i] ? NULL : DatumGetTextPP(items[i]);
-		size_t		before = used;
-
-		if (item != NULL)
-			used = list_append(list, used, size, VARDATA_ANY(item),
-							   VARSIZE_ANY_EXHDR(item));
-		if (used == before)
-		{
-			/* not an item that we ever write: must not pass unnoticed */
-			list[used++] = (char) 0xFF;
-			list[used++] = (char) 0xFF;
-		}
-	}
-	f->text = list;
-	f->length = used;
+static inline bool
+put_bytes(Out *out, const char *bytes, size_t length)
+{
+	if (length >= NULL_LENGTH || out->at + 2 + length > out->end)
+		return false;
+	*out->at++ = (char) (length >> 8);
+	*out->at++ = (char) (length & 0xFF);
+	memcpy(out->at, bytes, length);
+	out->at += length;
+	return true;
 }
 
-void
-cpii_row_from_datums(CpiiRow *row, const Datum *values, const bool *nulls)
+/* the length that says NULL */
+static inline bool
+put_mark(Out *out)
 {
-	cpii_row_clear(row);
-	for (int no = 0; no < CPII_N_FIELDS; no++)
-	{
-		CpiiField  *f = &row->field[no];
+	if (out->at + 2 > out->end)
+		return false;
+	*out->at++ = (char) (NULL_LENGTH >> 8);
+	*out->at++ = (char) (NULL_LENGTH & 0xFF);
+	return true;
+}
 
-		f->null = nulls[no];
-		if (nulls[no])
+static inline bool
+put_number(Out *out, int64 number)
+{
+	uint64		n = pg_hton64((uint64) number);
+
+	return put_bytes(out, (char *) &n, 8);
+}
+
+static bool
+put_text(Out *out, Datum value)
+{
+	struct varlena *raw = (struct varlena *) DatumGetPointer(value);
+	text	   *plain = pg_detoast_datum_packed(raw);
+	bool		ok = put_bytes(out, VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain));
+
+	if (plain != raw)
+		pfree(plain);
+	return ok;
+}
+
+/* an address as its type prints it; most come again and again */
+static bool
+put_address(Out *out, Datum value)
+{
+	static char last[64];
+	static char last_text[64];
+	static size_t last_size = 0;
+	struct varlena *address = (struct varlena *) DatumGetPointer(value);
+	size_t		size = VARSIZE_ANY(address);
+	char	   *printed;
+	bool		ok;
+
+	if (size == last_size && memcmp(last, address, size) == 0)
+		return put_bytes(out, last_text, strlen(last_text));
+	printed = DatumGetCString(DirectFunctionCall1(inet_out, value));
+	if (size <= sizeof(last) && strlen(printed) < sizeof(last_text))
+	{
+		memcpy(last, address, size);
+		last_size = size;
+		strcpy(last_text, printed);
+	}
+	ok = put_bytes(out, printed, strlen(printed));
+	pfree(printed);
+	return ok;
+}
+
+static bool
+put_json(Out *out, Datum value)
+{
+	struct varlena *raw = (struct varlena *) DatumGetPointer(value);
+	Jsonb	   *json = (Jsonb *) pg_detoast_datum(raw);
+	int			estimate = VARSIZE(json) + 64;
+	StringInfoData buf;
+	bool		ok;
+
+	initStringInfo(&buf);
+	(void) JsonbToCString(&buf, &json->root, estimate);
+	ok = put_bytes(out, buf.data, buf.len);
+	pfree(buf.data);
+	if ((struct varlena *) json != raw)
+		pfree(json);
+	return ok;
+}
+
+static bool
+put_list(Out *out, Datum value)
+{
+	struct varlena *raw = (struct varlena *) DatumGetPointer(value);
+	ArrayType  *array = (ArrayType *) pg_detoast_datum(raw);
+	char	   *begin = out->at;
+	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	char	   *item = ARR_DATA_PTR(array);
+	bits8	   *nullmap = ARR_NULLBITMAP(array);
+	bool		ok = begin + 2 <= out->end;
+
+	if (ok)
+		out->at += 2;
+	for (int i = 0; ok && i < n; i++)
+	{
+		bool		isnull = nullmap != NULL && (nullmap[i / 8] & (1 << (i % 8))) == 0;
+
+		/* no items that we ever write: they must not pass unnoticed */
+		if (isnull || VARSIZE_ANY_EXHDR(item) > MAX_ITEM)
+			ok = put_mark(out);
+		else
+			ok = put_bytes(out, VARDATA_ANY(item), VARSIZE_ANY_EXHDR(item));
+		if (!isnull)
+			item = (char *) att_align_nominal(item + VARSIZE_ANY(item), TYPALIGN_INT);
+	}
+	if (ok)
+	{
+		size_t		length = out->at - begin - 2;
+
+		begin[0] = (char) (length >> 8);
+		begin[1] = (char) (length & 0xFF);
+		ok = length < NULL_LENGTH;
+	}
+	if ((struct varlena *) array != raw)
+		pfree(array);
+	return ok;
+}
+
+size_t
+cpii_row_encode_datums(const Datum *values, const bool *nulls, char *buf,
+					   size_t size)
+{
+	Out			out = {buf, buf + size};
+	bool		ok = size >= 1;
+
+	if (ok)
+		*out.at++ = ROW_VERSION;
+	for (int no = 0; ok && no < CPII_N_FIELDS; no++)
+	{
+		if (no == CPII_F_SEQ)
 			continue;
+		if (nulls[no])
+		{
+			ok = put_mark(&out);
+			continue;
+		}
 		switch (kinds[no])
 		{
 			case KIND_TEXT:
-				{
-					text	   *value = DatumGetTextPP(values[no]);
-
-					f->text = VARDATA_ANY(value);
-					f->length = VARSIZE_ANY_EXHDR(value);
-					break;
-				}
+				ok = put_text(&out, values[no]);
+				break;
 			case KIND_INT4:
-				f->number = DatumGetInt32(values[no]);
+				ok = put_number(&out, DatumGetInt32(values[no]));
 				break;
 			case KIND_INT8:
-				f->number = DatumGetInt64(values[no]);
+				ok = put_number(&out, DatumGetInt64(values[no]));
 				break;
 			case KIND_TIME:
-				f->number = DatumGetTimestampTz(values[no]) + CPII_UNIX_OFFSET;
+				ok = put_number(&out, DatumGetTimestampTz(values[no]) + CPII_UNIX_OFFSET);
 				break;
 			case KIND_INTERVAL:
 				{
 					Interval   *interval = DatumGetIntervalP(values[no]);
 
-					f->number = interval->time +
-						((int64) interval->month * DAYS_PER_MONTH +
-						 interval->day) * USECS_PER_DAY;
+					ok = put_number(&out, interval->time +
+									((int64) interval->month * DAYS_PER_MONTH +
+									 interval->day) * USECS_PER_DAY);
 					break;
 				}
 			case KIND_INET:
-				f->text = DatumGetCString(DirectFunctionCall1(inet_out, values[no]));
-				f->length = strlen(f->text);
+				ok = put_address(&out, values[no]);
 				break;
 			case KIND_JSON:
-				f->text = json_text(values[no]);
-				f->length = strlen(f->text);
+				ok = put_json(&out, values[no]);
 				break;
 			case KIND_LIST:
-				list_field(f, DatumGetArrayTypeP(values[no]));
+				ok = put_list(&out, values[no]);
 				break;
 		}
 	}
+	return ok ? out.at - buf : 0;
 }
 
 void
@@ -474,187 +572,4 @@ cpii_row_check_columns(TupleDesc tupdesc)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("table \"courier_pii.audit_record\" does not have the expected columns"),
 				 errhint("Run ALTER EXTENSION courier_pii UPDATE.")));
-}
-
-/* ---- hashing ---- */
-
-struct CpiiChain
-{
-	MemoryContextCallback callback;
-	int			generation;		/* to write with; 0 = no key */
-	CpiiMac    *plain;			/* a key of zeros */
-	CpiiMac    *keyed;			/* of generation keyed_generation, or NULL */
-	int			keyed_generation;
-	unsigned char key[CPII_KEY_LEN];	/* the same as a key */
-	bool		verifying;
-	CpiiRatchetResult found;	/* how the first key was found */
-	unsigned char input[CPII_HASH_LEN + 8 + CPII_MAX_CANONICAL];
-};
-
-/* the worker's key in use; its file is read once */
-static unsigned char current_key[CPII_KEY_LEN];
-static int	current_generation = 0;
-
-static void
-chain_release(void *arg)
-{
-	CpiiChain  *chain = arg;
-
-	cpii_mac_free(chain->keyed);
-	cpii_mac_free(chain->plain);
-	chain->keyed = chain->plain = NULL;
-	cpii_wipe(chain->key, sizeof(chain->key));
-}
-
-static CpiiChain *
-chain_new(void)
-{
-	CpiiChain  *chain = palloc0(sizeof(CpiiChain));
-
-	chain->callback.func = chain_release;
-	chain->callback.arg = chain;
-	chain->plain = cpii_mac_new(chain->key, sizeof(chain->key));
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, &chain->callback);
-	return chain;
-}
-
-/* make contexts of the key in hand */
-static void
-chain_key(CpiiChain *chain, int generation)
-{
-	cpii_mac_free(chain->keyed);
-	chain->keyed = cpii_mac_new(chain->key, sizeof(chain->key));
-	chain->keyed_generation = generation;
-	if (chain->plain == NULL || chain->keyed == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
-}
-
-CpiiChain *
-cpii_chain_open_writing(int floor, bool move_on)
-{
-	CpiiChain  *chain = chain_new();
-	static TimestampTz logged_at = 0;
-
-	if (current_generation < Max(floor, 1))
-	{
-		CpiiRatchetResult result = cpii_ratchet_current(floor, current_key,
-														&current_generation);
-
-		if (result != CPII_RATCHET_OK)
-		{
-			current_generation = 0;
-			if (result != CPII_RATCHET_NO_MASTER &&
-				TimestampDifferenceExceeds(logged_at, GetCurrentTimestamp(), 60000))
-			{
-				logged_at = GetCurrentTimestamp();
-				ereport(LOG,
-						(errmsg("the key of the audit chain is %s",
-								result == CPII_RATCHET_MISSING ? "missing" : "damaged"),
-						 errdetail("Records are chained without a key until it is back in the key store."),
-						 errhint("Restore the file \"audit-current.key\" of the key store, an old copy does.")));
-			}
-			return chain;
-		}
-	}
-	if (move_on && cpii_ratchet_step(current_key))
-	{
-		/* a key that is not on disk must not be used */
-		if (!cpii_ratchet_store(current_key, current_generation + 1))
-		{
-			current_generation = 0;
-			cpii_wipe(current_key, sizeof(current_key));
-			return cpii_chain_open_writing(floor, false);
-		}
-		current_generation++;
-	}
-	memcpy(chain->key, current_key, sizeof(chain->key));
-	chain->generation = current_generation;
-	chain_key(chain, current_generation);
-	return chain;
-}
-
-CpiiChain *
-cpii_chain_open_verifying(void)
-{
-	CpiiChain  *chain = chain_new();
-
-	chain->verifying = true;
-	chain->found = cpii_ratchet_start(chain->key);
-	if (chain->found == CPII_RATCHET_OK)
-		chain_key(chain, 1);
-	return chain;
-}
-
-void
-cpii_chain_close(CpiiChain *chain)
-{
-	/* the memory goes with its context, for the callback stays registered */
-	chain_release(chain);
-}
-
-int
-cpii_chain_generation(const CpiiChain *chain)
-{
-	return chain->verifying ? chain->keyed_generation : chain->generation;
-}
-
-/* have the key of this generation in hand */
-static void
-chain_seek(CpiiChain *chain, int generation)
-{
-	if (chain->verifying && (chain->found != CPII_RATCHET_OK))
-		ereport(ERROR,
-				(errcode(CPII_ERRCODE_KEY_UNAVAILABLE),
-				 errmsg("audit records cannot be verified without the first key of their chain"),
-				 chain->found == CPII_RATCHET_NO_MASTER ?
-				 errhint("Make the master key available to this server.") :
-				 errhint("Put \"audit-start.key\" back into the key store, or verify with tools/audit_verify where it is kept.")));
-	if (chain->keyed == NULL || (!chain->verifying && generation < chain->keyed_generation))
-		elog(ERROR, "no key for generation %d of the audit chain", generation);
-	if (generation < chain->keyed_generation)
-	{
-		/* another server's records: from the first key again */
-		chain->found = cpii_ratchet_start(chain->key);
-		if (chain->found != CPII_RATCHET_OK)
-		{
-			chain_seek(chain, generation);
-			return;
-		}
-		chain->keyed_generation = 1;
-	}
-	for (int i = chain->keyed_generation; i < generation; i++)
-	{
-		if (i % 1024 == 0)
-			CHECK_FOR_INTERRUPTS();
-		if (!cpii_ratchet_step(chain->key))
-			elog(ERROR, "could not compute a key of the audit chain");
-	}
-	chain_key(chain, generation);
-}
-
-void
-cpii_chain_hash(CpiiChain *chain, int generation,
-				const unsigned char *prev_hash, int64 seq,
-				const char *canonical, size_t length, unsigned char *hash)
-{
-	CpiiMac    *mac = chain->plain;
-	uint64		number = pg_hton64((uint64) seq);
-
-	StaticAssertStmt(CPII_HASH_LEN == CPII_MAC_LEN, "hash length");
-	Assert(length <= CPII_MAX_CANONICAL);
-	if (generation != 0)
-	{
-		if (generation != chain->keyed_generation)
-			chain_seek(chain, generation);
-		mac = chain->keyed;
-	}
-	memcpy(chain->input, prev_hash, CPII_HASH_LEN);
-	memcpy(chain->input + CPII_HASH_LEN, &number, 8);
-	memcpy(chain->input + CPII_HASH_LEN + 8, canonical, length);
-	if (mac == NULL || !cpii_mac(mac, chain->input, CPII_HASH_LEN + 8 + length, hash))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not compute a hash of the audit chain")));
 }

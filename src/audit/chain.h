@@ -105,13 +105,14 @@ extern size_t cpii_row_encode(const CpiiRow *row, char *buf, size_t size);
 extern bool cpii_row_decode(const char *body, size_t length, CpiiRow *row);
 
 /*
- * Column values of a row and back (fields only).  To datums: makes every value
- * acceptable for the database (encoding, JSON, address), never raises for bad
- * data.  From datums: allocates in the current context.
+ * Column values of a row (fields only): makes every value acceptable for the
+ * database (encoding, JSON, address), never raises for bad data.
  */
 extern void cpii_row_to_datums(const CpiiRow *row, Datum *values, bool *nulls);
-extern void cpii_row_from_datums(CpiiRow *row, const Datum *values,
-								 const bool *nulls);
+
+/* canonical bytes of column values; 0 when they do not fit */
+extern size_t cpii_row_encode_datums(const Datum *values, const bool *nulls,
+									 char *buf, size_t size);
 
 /* raise unless the relation has the columns that this version expects */
 extern void cpii_row_check_columns(TupleDesc tupdesc);

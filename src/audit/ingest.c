@@ -252,8 +252,7 @@ collect(const CpiiSegment *segment, int limit, CpiiProgress *progress,
 			unreadable_row(&row, segment->node);
 		cpii_row_number(&row, CPII_F_SEQ, (int64) record.seq);
 		cpii_row_to_datums(&row, values, nulls);
-		cpii_row_from_datums(&row, values, nulls);
-		length = cpii_row_encode(&row, canonical, CPII_MAX_CANONICAL);
+		length = cpii_row_encode_datums(values, nulls, canonical, CPII_MAX_CANONICAL);
 		if (length == 0)
 			elog(ERROR, "audit record %llu is too long",
 				 (unsigned long long) record.seq);

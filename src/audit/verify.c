@@ -3,8 +3,9 @@
  * verify.c
  *	  Checks the chain of the audit records and the tail of the spool.
  *
- * Everything is computed again from the columns of the table.  What the chain
- * alone cannot show is compared with the progress row (records cut off at the
+ * Everything is computed again from the columns of the table (verify_rows.c).
+ * Here the pieces of the chain are put together.  What the chain alone cannot
+ * show is compared with the progress row (records cut off at the
  * end) and with the spool (a progress row that was set back as well).
  *
  *-------------------------------------------------------------------------
@@ -30,7 +31,6 @@
 #include "base/internal.h"
 #include "base/session.h"
 
-#define FETCH_ROWS 1000
 #define MAX_PROBLEMS 1000
 #define MAX_RETRIES 20
 
@@ -41,37 +41,89 @@ void
 cpii_verify_report(CpiiVerifier *v, const char *node, int64 segment, int64 seq,
 	   const char *fmt,...)
 {
-	Datum		values[4];
-	bool		nulls[4] = {0};
-	char		problem[256];
+	CpiiProblem *problem;
 	va_list		args;
 
 	v->problems++;
 	if (v->problems > MAX_PROBLEMS)
 		return;
+	if (v->found == NULL)
+		v->found = MemoryContextAlloc(v->context, sizeof(CpiiProblem) * MAX_PROBLEMS);
+	problem = &v->found[v->nfound];
+	problem->node = MemoryContextStrdup(v->context, node);
+	problem->segment = segment;
+	problem->seq = seq;
+	problem->step = v->step;
+	problem->number = v->nfound++;
 	va_start(args, fmt);
-	vsnprintf(problem, sizeof(problem), fmt, args);
+	vsnprintf(problem->text, sizeof(problem->text), fmt, args);
 	va_end(args);
 	if (v->problems == MAX_PROBLEMS)
-		strlcpy(problem, "further problems are not listed", sizeof(problem));
-	values[0] = CStringGetTextDatum(node);
-	values[1] = Int64GetDatum(segment);
-	nulls[1] = segment < 0;
-	values[2] = Int64GetDatum(seq);
-	nulls[2] = seq < 0;
-	values[3] = CStringGetTextDatum(problem);
-	tuplestore_putvalues(v->result->setResult, v->result->setDesc, values, nulls);
+	{
+		problem->step = INT_MAX;
+		strlcpy(problem->text, "further problems are not listed", sizeof(problem->text));
+	}
+}
+
+static int
+compare_problems(const void *a, const void *b)
+{
+	const CpiiProblem *x = a;
+	const CpiiProblem *y = b;
+	int			by_node;
+
+	if (x->step != y->step)
+		return x->step < y->step ? -1 : 1;
+	by_node = strcmp(x->node, y->node);
+	if (by_node != 0)
+		return by_node;
+	if (x->seq != y->seq)
+		return x->seq < y->seq ? -1 : 1;
+	return x->number - y->number;
 }
 
 static void
-report_missing(CpiiVerifier *v, int64 segment, int64 from, int64 to)
+put_out(CpiiVerifier *v)
 {
-	cpii_verify_report(v, v->node, segment, from,
+	if (v->nfound == 0)
+		return;
+	qsort(v->found, v->nfound, sizeof(CpiiProblem), compare_problems);
+	for (int i = 0; i < v->nfound; i++)
+	{
+		CpiiProblem *problem = &v->found[i];
+		Datum		values[4];
+		bool		nulls[4] = {0};
+
+		values[0] = CStringGetTextDatum(problem->node);
+		values[1] = Int64GetDatum(problem->segment);
+		nulls[1] = problem->segment < 0;
+		values[2] = Int64GetDatum(problem->seq);
+		nulls[2] = problem->seq < 0;
+		values[3] = CStringGetTextDatum(problem->text);
+		tuplestore_putvalues(v->result->setResult, v->result->setDesc, values, nulls);
+	}
+}
+
+static void
+report_missing(CpiiVerifier *v, const char *node, int64 segment, int64 from, int64 to)
+{
+	cpii_verify_report(v, node, segment, from,
 		   "missing: records %lld to %lld are not there",
 		   (long long) from, (long long) to);
 }
 
-/* ---- the table ---- */
+/* ---- the table: putting the pieces together ---- */
+
+/* where the chain of a node stands */
+typedef struct End
+{
+	const CpiiNode *node;
+	bool		any;			/* a record was met */
+	int64		seq;			/* of the last record */
+	int64		segment;
+	int			generation;
+	unsigned char hash[CPII_HASH_LEN];
+} End;
 
 /*
  * Runs that were dropped with their month stand for their records: move what
@@ -93,245 +145,164 @@ skip_runs(CpiiVerifier *v, int64 *expected, const unsigned char **before)
 	}
 }
 
+/* the first record of a piece: does it follow what was put together? */
 static void
-end_node(CpiiVerifier *v)
+check_link(CpiiVerifier *v, const End *end, const CpiiPiece *piece)
 {
-	CpiiProgress *p = &v->progress;
+	static const unsigned char zeros[CPII_HASH_LEN] = {0};
+	const char *node = end->node->name;
+	int64		seq = piece->first_seq;
+	int64		segment = piece->first_segment;
+	int64		expected = end->any ? end->seq + 1 : (int64) end->node->progress.start_seq;
+	const unsigned char *before = end->any ? end->hash : zeros;
 
-	if (v->node == NULL || !p->found)
+	if (!end->any && !end->node->progress.found)
 		return;
-	if (v->any && v->nruns > 0 && v->seq < (int64) p->seq)
+	if (seq > expected && v->nruns > 0)
+		skip_runs(v, &expected, &before);
+	if (seq > expected)
+		report_missing(v, node, segment, expected, seq - 1);
+	else if (end->any && seq <= end->seq)
 	{
-		int64		expected = v->seq + 1;
-		const unsigned char *before = v->hash;
+		for (; seq <= Min(end->seq, piece->last_seq) && v->problems <= MAX_PROBLEMS; seq++)
+			cpii_verify_report(v, node, segment, seq,
+				   "duplicate: there is another record with this sequence number");
+	}
+	else if (seq < expected)
+		cpii_verify_report(v, node, segment, seq,
+			   "unexpected: the first record should have sequence number %lld",
+			   (long long) expected);
+	else if (piece->first_intact && memcmp(piece->prev_hash, before, CPII_HASH_LEN) != 0)
+		cpii_verify_report(v, node, segment, seq, CPII_PROBLEM_REORDERED);
+
+	if (segment < end->segment)
+		cpii_verify_report(v, node, segment, piece->first_seq, CPII_PROBLEM_SEGMENT);
+	if (piece->keyed_seq >= 0 && end->any && piece->keyed_generation < end->generation)
+		cpii_verify_report(v, node, segment, piece->keyed_seq, "%s",
+						   CPII_PROBLEM_GENERATION(piece->keyed_generation));
+}
+
+/* the last record of a node is the one that the progress row speaks of */
+static void
+check_end(CpiiVerifier *v, const End *end)
+{
+	const CpiiProgress *p = &end->node->progress;
+	const char *node = end->node->name;
+
+	if (!p->found || !end->any)
+		return;
+	if (v->nruns > 0 && end->seq < (int64) p->seq)
+	{
+		int64		expected = end->seq + 1;
+		const unsigned char *before = end->hash;
 
 		skip_runs(v, &expected, &before);
 		if (expected == (int64) p->seq + 1 &&
 			memcmp(before, p->head_hash, CPII_HASH_LEN) == 0)
 			return;
 	}
-	if (v->any && v->seq < (int64) p->seq)
-		report_missing(v, (int64) p->segment, v->seq + 1, (int64) p->seq);
-	else if (v->any && v->seq > (int64) p->seq)
-		cpii_verify_report(v, v->node, v->segment, v->seq,
+	if (end->seq < (int64) p->seq)
+		report_missing(v, node, (int64) p->segment, end->seq + 1, (int64) p->seq);
+	else if (end->seq > (int64) p->seq)
+		cpii_verify_report(v, node, end->segment, end->seq,
 			   "unexpected: the last ingested record has sequence number %llu",
 			   (unsigned long long) p->seq);
-	else if (v->any && memcmp(v->hash, p->head_hash, CPII_HASH_LEN) != 0)
-		cpii_verify_report(v, v->node, v->segment, v->seq,
+	else if (memcmp(end->hash, p->head_hash, CPII_HASH_LEN) != 0)
+		cpii_verify_report(v, node, end->segment, end->seq,
 			   "changed: this is not the record that was ingested last");
-	else if (v->any && v->generation != p->key_generation)
-		cpii_verify_report(v, v->node, v->segment, v->seq,
+	else if (end->generation != p->key_generation)
+		cpii_verify_report(v, node, end->segment, end->seq,
 			   "changed: the last record was chained with another key");
-	if (v->any && cpii_chain_generation(v->chain) > 0 && v->generation == 0)
-		cpii_verify_report(v, v->node, v->segment, v->seq,
+	if (cpii_chain_generation(v->chain) > 0 && end->generation == 0)
+		cpii_verify_report(v, node, end->segment, end->seq,
 			   "unprotected: chained without the audit key, although there is one");
 }
 
-static void
-begin_node(CpiiVerifier *v, char *node)
+static int
+compare_pieces(const void *a, const void *b)
 {
-	end_node(v);
-	v->node = node;
-	v->any = false;
-	v->generation = 0;
-	v->segment = 0;
-	cpii_ingest_progress(node, &v->progress);
-	cpii_verify_load_runs(v);
-	if (!v->progress.found)
-		cpii_verify_report(v, node, -1, -1,
-			   "missing: there are records of this server, but no progress row");
+	const CpiiPiece *x = a;
+	const CpiiPiece *y = b;
+
+	if (x->first_seq != y->first_seq)
+		return x->first_seq < y->first_seq ? -1 : 1;
+	return x->last_seq < y->last_seq ? -1 : x->last_seq > y->last_seq;
+}
+
+static void
+join_pieces(CpiiVerifier *v, CpiiNode *node)
+{
+	End			end = {.node = node};
+
+	cpii_verify_load_runs(v, node->name);
+	qsort(node->pieces, node->npieces, sizeof(CpiiPiece), compare_pieces);
+	for (int64 i = 0; i < node->npieces; i++)
+	{
+		const CpiiPiece *piece = &node->pieces[i];
+
+		if (i % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
+		check_link(v, &end, piece);
+		if (end.any && piece->last_seq < end.seq)
+			continue;			/* all of them are duplicates */
+		end.any = true;
+		end.seq = piece->last_seq;
+		end.segment = piece->last_segment;
+		if (piece->keyed_seq >= 0)
+			end.generation = piece->last_generation;
+		memcpy(end.hash, piece->last_hash, CPII_HASH_LEN);
+	}
+	check_end(v, &end);
 }
 
 static bool
-get_hash(Datum value, bool isnull, unsigned char *hash)
+met(const CpiiVerifier *v, const char *node)
 {
-	bytea	   *bytes = isnull ? NULL : DatumGetByteaPP(value);
-
-	if (bytes == NULL || VARSIZE_ANY_EXHDR(bytes) != CPII_HASH_LEN)
-		return false;
-	memcpy(hash, VARDATA_ANY(bytes), CPII_HASH_LEN);
-	return true;
+	for (int i = 0; i < v->nnodes; i++)
+		if (strcmp(v->nodes[i].name, node) == 0)
+			return true;
+	return false;
 }
 
+/* servers of which nothing is left */
 static void
-check_link(CpiiVerifier *v, int64 segment, int64 seq,
-		   const unsigned char *prev_hash, bool intact)
+check_absent(CpiiVerifier *v)
 {
-	static const unsigned char zeros[CPII_HASH_LEN] = {0};
-	int64		expected = v->any ? v->seq + 1 : (int64) v->progress.start_seq;
-	const unsigned char *before = v->any ? v->hash : zeros;
+	SPITupleTable *rows;
+	uint64		n;
 
-	if (!v->any && !v->progress.found)
-		return;
-	if (seq > expected && v->nruns > 0)
+	cpii_internal_execute("SELECT node, segment, start_seq, seq FROM courier_pii.audit_progress ORDER BY node",
+						  0, NULL, NULL, NULL, true, 0);
+	rows = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		static const unsigned char zeros[CPII_HASH_LEN] = {0};
+		HeapTuple	tuple = rows->vals[i];
+		char	   *node = SPI_getvalue(tuple, rows->tupdesc, 1);
+		const unsigned char *before = zeros;
+		bool		isnull;
+		int64		segment = DatumGetInt64(SPI_getbinval(tuple, rows->tupdesc, 2, &isnull));
+		int64		start = DatumGetInt64(SPI_getbinval(tuple, rows->tupdesc, 3, &isnull));
+		int64		seq = DatumGetInt64(SPI_getbinval(tuple, rows->tupdesc, 4, &isnull));
+		int64		expected = start;
+
+		if (met(v, node))
+			continue;
+		cpii_verify_load_runs(v, node);
 		skip_runs(v, &expected, &before);
-	if (seq > expected)
-		report_missing(v, segment, expected, seq - 1);
-	else if (v->any && seq == v->seq)
-		cpii_verify_report(v, v->node, segment, seq,
-			   "duplicate: there is another record with this sequence number");
-	else if (seq < expected)
-		cpii_verify_report(v, v->node, segment, seq,
-			   "unexpected: the first record should have sequence number %lld",
-			   (long long) expected);
-	else if (intact && memcmp(prev_hash, before, CPII_HASH_LEN) != 0)
-		cpii_verify_report(v, v->node, segment, seq,
-			   "reordered: the record does not follow the one before it");
-}
-
-static void
-check_record(CpiiVerifier *v, HeapTuple tuple, TupleDesc desc)
-{
-	Datum		values[CPII_N_COLUMNS];
-	bool		nulls[CPII_N_COLUMNS];
-	CpiiRow		row;
-	unsigned char prev_hash[CPII_HASH_LEN];
-	unsigned char hash[CPII_HASH_LEN];
-	unsigned char computed[CPII_HASH_LEN];
-	int64		seq;
-	int64		segment;
-	int			generation;
-	size_t		length;
-	bool		intact;
-
-	heap_deform_tuple(tuple, desc, values, nulls);
-	cpii_row_from_datums(&row, values, nulls);
-	seq = row.field[CPII_F_SEQ].number;
-	segment = DatumGetInt64(values[CPII_COL_SEGMENT]);
-	generation = DatumGetInt32(values[CPII_COL_KEY_GENERATION]);
-
-	intact = get_hash(values[CPII_COL_PREV_HASH], nulls[CPII_COL_PREV_HASH], prev_hash) &&
-		get_hash(values[CPII_COL_HASH], nulls[CPII_COL_HASH], hash) &&
-		generation >= 0 &&
-		(!v->progress.found || generation <= v->progress.key_generation);
-	if (intact)
-	{
-		length = cpii_row_encode(&row, v->canonical, CPII_MAX_CANONICAL);
-		intact = length > 0;
+		if (expected != seq + 1)
+			report_missing(v, node, segment, start, seq);
 	}
-	if (intact)
-	{
-		cpii_chain_hash(v->chain, generation, prev_hash, seq, v->canonical,
-						length, computed);
-		intact = memcmp(computed, hash, CPII_HASH_LEN) == 0;
-	}
-	if (!intact)
-		cpii_verify_report(v, v->node, segment, seq,
-			   "changed: the record does not match its hash");
-	check_link(v, segment, seq, prev_hash, intact);
-	if (segment < v->segment || segment < 1 ||
-		(v->progress.found && segment > (int64) v->progress.segment))
-		cpii_verify_report(v, v->node, segment, seq,
-			   "changed: the record does not lie in this segment");
-	if (intact && v->any && generation < v->generation)
-		cpii_verify_report(v, v->node, segment, seq, generation == 0 ?
-			   "unprotected: chained without the audit key" :
-			   "reordered: chained with an older key than the record before it");
-
-	if (row.field[CPII_F_COMMAND].length == strlen(CPII_COMMAND_PROGRESS) &&
-		memcmp(row.field[CPII_F_COMMAND].text, CPII_COMMAND_PROGRESS,
-			   strlen(CPII_COMMAND_PROGRESS)) == 0)
-		cpii_verify_report(v, v->node, segment, seq,
-						   "changed: the progress row did not match the record before this one");
-
-	v->any = true;
-	v->seq = seq;
-	v->segment = segment;
-	/* a bad generation was reported; do not report its successors for it */
-	if (intact)
-		v->generation = generation;
-	if (!get_hash(values[CPII_COL_HASH], nulls[CPII_COL_HASH], v->hash))
-		memset(v->hash, 0, CPII_HASH_LEN);
-	v->records++;
 }
 
 static void
 check_table(CpiiVerifier *v)
 {
-	MemoryContext per_batch;
-	MemoryContext old;
-	Portal		portal;
-	List	   *nodes = NIL;
-	ListCell   *lc;
-
-	/* the calling statement's snapshot is used for everything */
-	portal = SPI_cursor_open_with_args(NULL,
-									   "SELECT * FROM courier_pii.audit_record ORDER BY node, seq, at",
-									   0, NULL, NULL, NULL, true, 0);
-	cpii_row_check_columns(portal->tupDesc);
-	per_batch = AllocSetContextCreate(CurrentMemoryContext,
-									  "courier_pii audit_verify",
-									  ALLOCSET_DEFAULT_SIZES);
-	for (;;)
-	{
-		SPITupleTable *batch;
-		uint64		n;
-
-		CHECK_FOR_INTERRUPTS();
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		batch = SPI_tuptable;
-		n = SPI_processed;
-		if (n == 0)
-			break;
-		old = CurrentMemoryContext;
-		for (uint64 i = 0; i < n; i++)
-		{
-			char	   *node = SPI_getvalue(batch->vals[i], batch->tupdesc, 1);
-
-			if (v->node == NULL || strcmp(node, v->node) != 0)
-			{
-				begin_node(v, node);
-				nodes = lappend(nodes, node);
-			}
-			else
-				pfree(node);
-			MemoryContextSwitchTo(per_batch);
-			check_record(v, batch->vals[i], batch->tupdesc);
-			MemoryContextSwitchTo(old);
-			if (i % 64 == 63)
-				MemoryContextReset(per_batch);
-		}
-		MemoryContextReset(per_batch);
-		SPI_freetuptable(batch);
-	}
-	end_node(v);
-	SPI_cursor_close(portal);
-
-	/* servers of which nothing is left */
-	cpii_internal_execute("SELECT node, segment, start_seq, seq FROM courier_pii.audit_progress ORDER BY node",
-						  0, NULL, NULL, NULL, true, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		char	   *node = SPI_getvalue(tuple, desc, 1);
-		bool		isnull;
-
-		foreach(lc, nodes)
-			if (strcmp(lfirst(lc), node) == 0)
-				break;
-		if (lc == NULL)
-		{
-			CpiiProgress progress;
-			int64		expected = DatumGetInt64(SPI_getbinval(tuple, desc, 3, &isnull));
-			static const unsigned char zeros[CPII_HASH_LEN] = {0};
-			const unsigned char *before = zeros;
-			SPITupleTable *save = SPI_tuptable;
-			uint64		save_processed = SPI_processed;
-
-			v->node = node;
-			cpii_verify_load_runs(v);
-			skip_runs(v, &expected, &before);
-			cpii_ingest_progress(node, &progress);
-			SPI_tuptable = save;
-			SPI_processed = save_processed;
-			if (expected == (int64) progress.seq + 1)
-				continue;
-			report_missing(v, DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull)),
-						   DatumGetInt64(SPI_getbinval(tuple, desc, 3, &isnull)),
-						   DatumGetInt64(SPI_getbinval(tuple, desc, 4, &isnull)));
-		}
-	}
+	cpii_verify_rows(v);
+	for (int i = 0; i < v->nnodes; i++)
+		join_pieces(v, &v->nodes[i]);
+	check_absent(v);
 }
 
 /* ---- the spool behind it ---- */
@@ -376,11 +347,11 @@ read_tail(const CpiiSpoolState *state, TailProblem *problem)
 		uint64		position = CPII_SEGMENT_HEADER;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!cpii_spool_read(number, 0,
-							 number == state->segment ? state->offset : CPII_SEGMENT_SIZE,
-							 &segment))
+		/* the header tells the node, and its progress whether to read on */
+		if (!cpii_spool_read(number, 0, 0, &segment))
 			return tail_problem(problem, cpii_spool_node(), (int64) number, -1,
 								"damaged: the spool segment cannot be read");
+		pfree(segment.data);
 		if (strcmp(segment.node, last_node) != 0)
 		{
 			cpii_ingest_progress(segment.node, &progress);
@@ -388,10 +359,12 @@ read_tail(const CpiiSpoolState *state, TailProblem *problem)
 			last = progress.found ? progress.seq : segment.first_seq - 1;
 		}
 		if (progress.found && progress.segment > number)
-		{
-			pfree(segment.data);
 			continue;
-		}
+		if (!cpii_spool_read(number, 0,
+							 number == state->segment ? state->offset : CPII_SEGMENT_SIZE,
+							 &segment))
+			return tail_problem(problem, segment.node, (int64) number, -1,
+								"damaged: the spool segment cannot be read");
 		if (progress.found && progress.segment == number)
 			position = progress.offset;
 		while (position <= segment.end &&
@@ -468,12 +441,16 @@ cpii_audit_verify(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	cpii_internal_begin(&internal);
+	v.context = CurrentMemoryContext;
 	v.chain = cpii_chain_open_verifying();
-	v.canonical = palloc(CPII_MAX_CANONICAL);
 	check_table(&v);
+	v.step++;
 	check_tail(&v);
-	cpii_verify_spool_copy(&v);
+	v.step++;
+	cpii_verify_spool(&v);
+	v.step++;
 	cpii_verify_checkpoints(&v);
+	put_out(&v);
 	cpii_chain_close(v.chain);
 	cpii_internal_end(&internal);
 	SPI_finish();

@@ -2,7 +2,7 @@
  *
  * verify_outside.c
  *	  Compares the audit table with what was written down elsewhere: signed
- *	  checkpoints, signed manifests of dropped months, and the spool.
+ *	  checkpoints and signed manifests of dropped months.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,8 +26,6 @@
 #include "base/secret.h"
 #include "base/settings.h"
 #include "crypto/keyring.h"
-
-#define CHUNK_RECORDS 2000
 
 static bool
 get_public_key(unsigned char *public_key)
@@ -55,10 +53,10 @@ get_bytes(HeapTuple tup, TupleDesc desc, int column, unsigned char *to, size_t l
 /* ---- months that were dropped ---- */
 
 void
-cpii_verify_load_runs(CpiiVerifier *v)
+cpii_verify_load_runs(CpiiVerifier *v, const char *node)
 {
 	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(v->node)};
+	Datum		values[1] = {CStringGetTextDatum(node)};
 	unsigned char public_key[CPII_KEY_LEN];
 	bool		have_key = get_public_key(public_key);
 
@@ -81,16 +79,138 @@ cpii_verify_load_runs(CpiiVerifier *v)
 		if (get_bytes(tup, desc, 3, run->prev_hash, CPII_HASH_LEN) &&
 			get_bytes(tup, desc, 4, run->last_hash, CPII_HASH_LEN) && have_key &&
 			manifest != NULL && cpii_manifest_signed(manifest, public_key) &&
-			strstr(manifest, cpii_manifest_run(v->node, run->first_seq, run->last_seq,
+			strstr(manifest, cpii_manifest_run(node, run->first_seq, run->last_seq,
 											   run->prev_hash, run->last_hash)) != NULL)
 			v->nruns++;
 		else
-			cpii_verify_report(v, v->node, -1, run->first_seq,
+			cpii_verify_report(v, node, -1, run->first_seq,
 							   "changed: no signed manifest says that these records were exported and dropped");
 	}
 }
 
 /* ---- checkpoints ---- */
+
+static int
+compare_wanted(const void *a, const void *b)
+{
+	int64		x = ((const CpiiWanted *) a)->seq;
+	int64		y = ((const CpiiWanted *) b)->seq;
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+want(CpiiNode *node, int64 *room, int64 seq)
+{
+	if (node->nwanted == *room)
+	{
+		*room = Max(*room * 2, 64);
+		node->wanted = node->wanted == NULL ? palloc(sizeof(CpiiWanted) * *room) :
+			repalloc_huge(node->wanted, sizeof(CpiiWanted) * *room);
+	}
+	node->wanted[node->nwanted].seq = seq;
+	node->wanted[node->nwanted++].found = false;
+}
+
+void
+cpii_verify_load_wanted(CpiiVerifier *v, CpiiNode *node)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(node->name)};
+	char		path[MAXPGPATH];
+	char		line[CPII_CHECKPOINT_LINE + 2];
+	int64		room = 0;
+	int64		n = 0;
+	FILE	   *file = NULL;
+
+	cpii_internal_execute("SELECT seq FROM courier_pii.audit_checkpoint"
+						  " WHERE node OPERATOR(pg_catalog.=) $1",
+						  1, types, values, NULL, true, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+
+		want(node, &room, DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i],
+													  SPI_tuptable->tupdesc, 1, &isnull)));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	if (cpii_checkpoint_path(node->name, path, sizeof(path)))
+		file = AllocateFile(path, "r");
+	if (file != NULL)
+	{
+		CpiiCheckpoint c;
+
+		while (fgets(line, sizeof(line), file) != NULL)
+		{
+			line[strcspn(line, "\n")] = '\0';
+			if (cpii_checkpoint_parse(line, &c))
+				want(node, &room, c.seq);
+		}
+		FreeFile(file);
+	}
+	if (node->nwanted == 0)
+		return;
+	qsort(node->wanted, node->nwanted, sizeof(CpiiWanted), compare_wanted);
+	for (int64 i = 0; i < node->nwanted; i++)
+		if (i == 0 || node->wanted[i].seq != node->wanted[n - 1].seq)
+			node->wanted[n++] = node->wanted[i];
+	node->nwanted = n;
+}
+
+/* position of the first one that is not before this number */
+int64
+cpii_verify_first_wanted(const CpiiNode *node, int64 seq)
+{
+	int64		low = 0;
+	int64		high = node->nwanted;
+
+	while (low < high)
+	{
+		int64		middle = low + (high - low) / 2;
+
+		if (node->wanted[middle].seq < seq)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* the hash that the table has for this record; false when it has none */
+static bool
+find_hash(CpiiVerifier *v, const CpiiCheckpoint *c, unsigned char *hash)
+{
+	Oid			types[2] = {TEXTOID, INT8OID};
+	Datum		values[2];
+	bool		found;
+
+	for (int i = 0; i < v->nnodes; i++)
+	{
+		const CpiiNode *node = &v->nodes[i];
+		int64		at;
+
+		if (strcmp(node->name, c->node) != 0)
+			continue;
+		at = cpii_verify_first_wanted(node, c->seq);
+		if (at < node->nwanted && node->wanted[at].seq == c->seq && node->wanted[at].found)
+		{
+			memcpy(hash, node->wanted[at].hash, CPII_HASH_LEN);
+			return true;
+		}
+	}
+	/* newer than what was read? */
+	values[0] = CStringGetTextDatum(c->node);
+	values[1] = Int64GetDatum(c->seq);
+	PushActiveSnapshot(GetLatestSnapshot());
+	cpii_internal_execute("SELECT hash FROM courier_pii.audit_record"
+						  " WHERE node OPERATOR(pg_catalog.=) $1 AND seq OPERATOR(pg_catalog.=) $2",
+						  2, types, values, NULL, true, 1);
+	PopActiveSnapshot();
+	found = SPI_processed > 0;
+	if (found && !get_bytes(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, hash, CPII_HASH_LEN))
+		memset(hash, 0, CPII_HASH_LEN);
+	return found;
+}
 
 static void
 check_one(CpiiVerifier *v, const CpiiCheckpoint *c, const unsigned char *public_key,
@@ -108,10 +228,7 @@ check_one(CpiiVerifier *v, const CpiiCheckpoint *c, const unsigned char *public_
 						   "changed: the checkpoint in the %s does not match its signature", where);
 		return;
 	}
-	cpii_internal_execute("SELECT hash FROM courier_pii.audit_record"
-						  " WHERE node OPERATOR(pg_catalog.=) $1 AND seq OPERATOR(pg_catalog.=) $2",
-						  2, types, values, NULL, true, 1);
-	if (SPI_processed == 0)
+	if (!find_hash(v, c, hash))
 	{
 		/* dropped with its month, or cut off */
 		cpii_internal_execute("SELECT last_hash FROM courier_pii.audit_retired"
@@ -123,8 +240,7 @@ check_one(CpiiVerifier *v, const CpiiCheckpoint *c, const unsigned char *public_
 							   "cut tail: a checkpoint in the %s names this record, which is not there", where);
 		return;
 	}
-	if (get_bytes(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, hash, CPII_HASH_LEN) &&
-		memcmp(hash, c->hash, CPII_HASH_LEN) == 0)
+	if (memcmp(hash, c->hash, CPII_HASH_LEN) == 0)
 		return;
 	/* chained again after a promotion that had not got it? */
 	cpii_internal_execute("SELECT 1 FROM courier_pii.audit_switch s"
@@ -220,170 +336,4 @@ cpii_verify_checkpoints(CpiiVerifier *v)
 	n = SPI_processed;
 	for (uint64 i = 0; i < n; i++)
 		check_file(v, SPI_getvalue(nodes->vals[i], nodes->tupdesc, 1), public_key);
-}
-
-/* ---- the spool ---- */
-
-typedef struct Expected
-{
-	int64		seq;
-	char	   *canonical;
-	size_t		length;
-} Expected;
-
-/* canonical bytes of records of the table, from one number to another */
-static int
-load_expected(const char *node, int64 from, int64 to, Expected *expected)
-{
-	Oid			types[3] = {TEXTOID, INT8OID, INT8OID};
-	Datum		values[3] = {CStringGetTextDatum(node), Int64GetDatum(from), Int64GetDatum(to)};
-	char	   *canonical = palloc(CPII_MAX_CANONICAL);
-	SPITupleTable *rows;
-	int			n;
-
-	cpii_internal_execute("SELECT * FROM courier_pii.audit_record"
-						  " WHERE node OPERATOR(pg_catalog.=) $1 AND seq OPERATOR(pg_catalog.>=) $2"
-						  " AND seq OPERATOR(pg_catalog.<=) $3 ORDER BY seq",
-						  3, types, values, NULL, true, CHUNK_RECORDS);
-	rows = SPI_tuptable;
-	n = (int) SPI_processed;
-	for (int i = 0; i < n; i++)
-	{
-		Datum		columns[CPII_N_COLUMNS];
-		bool		nulls[CPII_N_COLUMNS];
-		CpiiRow		row;
-
-		heap_deform_tuple(rows->vals[i], rows->tupdesc, columns, nulls);
-		cpii_row_from_datums(&row, columns, nulls);
-		expected[i].seq = row.field[CPII_F_SEQ].number;
-		expected[i].length = cpii_row_encode(&row, canonical, CPII_MAX_CANONICAL);
-		expected[i].canonical = palloc(expected[i].length + 1);
-		memcpy(expected[i].canonical, canonical, expected[i].length);
-	}
-	return n;
-}
-
-/* is the record what went into the table? */
-static bool
-same_record(const CpiiSpoolRecord *record, const Expected *expected, char *canonical)
-{
-	CpiiRow		row;
-	Datum		values[CPII_N_COLUMNS];
-	bool		nulls[CPII_N_COLUMNS];
-
-	/* most records are the same to the byte */
-	if (record->length == expected->length &&
-		memcmp(record->body, expected->canonical, record->length) == 0)
-		return true;
-	if (!cpii_row_decode(record->body, record->length, &row))
-		return false;
-	cpii_row_number(&row, CPII_F_SEQ, (int64) record->seq);
-	cpii_row_to_datums(&row, values, nulls);
-	cpii_row_from_datums(&row, values, nulls);
-	return cpii_row_encode(&row, canonical, CPII_MAX_CANONICAL) == expected->length &&
-		memcmp(canonical, expected->canonical, expected->length) == 0;
-}
-
-static void
-check_segment(CpiiVerifier *v, const CpiiSegment *segment, const CpiiProgress *progress,
-			  uint64 end)
-{
-	MemoryContext per_chunk = AllocSetContextCreate(CurrentMemoryContext,
-													"courier_pii spool check",
-													ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = CurrentMemoryContext;
-	char	   *canonical = palloc(CPII_MAX_CANONICAL);
-	Expected   *expected = palloc(sizeof(Expected) * CHUNK_RECORDS);
-	CpiiSpoolRecord record = {0};
-	int			n = 0;
-	int			at = 0;
-	uint64		position = CPII_SEGMENT_HEADER;
-	uint64		last = segment->first_seq - 1;
-
-	while (cpii_spool_record(segment, position, last, &record))
-	{
-		if (record.seq > progress->seq)
-			break;
-		if (record.damaged_before)
-			cpii_verify_report(v, segment->node, (int64) segment->segment, (int64) last + 1,
-							   "damaged: the record in the spool cannot be read");
-		else if (record.seq != last + 1)
-			cpii_verify_report(v, segment->node, (int64) segment->segment, (int64) last + 1,
-							   "missing: the record is not in the spool");
-		if (record.seq >= progress->start_seq)
-		{
-			while (at < n && expected[at].seq < (int64) record.seq)
-				at++;
-			if (at >= n)
-			{
-				CHECK_FOR_INTERRUPTS();
-				MemoryContextReset(per_chunk);
-				MemoryContextSwitchTo(per_chunk);
-				n = load_expected(segment->node, (int64) record.seq, (int64) progress->seq, expected);
-				SPI_freetuptable(SPI_tuptable);
-				MemoryContextSwitchTo(old);
-				at = 0;
-			}
-			/* what is missing in the table was reported there, or dropped */
-			if (at < n && expected[at].seq == (int64) record.seq)
-			{
-				MemoryContextSwitchTo(per_chunk);
-				if (!same_record(&record, &expected[at], canonical))
-					cpii_verify_report(v, segment->node, (int64) segment->segment, (int64) record.seq,
-									   "changed: the record in the spool is not the one in the table");
-				MemoryContextSwitchTo(old);
-			}
-		}
-		last = record.seq;
-		position = record.end;
-		if (last == progress->seq &&
-			(progress->segment != segment->segment || progress->offset != record.end))
-			cpii_verify_report(v, segment->node, (int64) segment->segment, (int64) last,
-							   "changed: the progress row does not point behind this record");
-	}
-	/* unreadable bytes behind the last record */
-	if (record.damaged_before && position < end && last <= progress->seq)
-		cpii_verify_report(v, segment->node, (int64) segment->segment, (int64) last + 1,
-						   "damaged: unreadable bytes in the spool");
-	MemoryContextDelete(per_chunk);
-}
-
-void
-cpii_verify_spool_copy(CpiiVerifier *v)
-{
-	CpiiSpoolState state;
-	uint64		number;
-	uint64		before = 0;
-
-	cpii_spool_state(&state);
-	PushActiveSnapshot(GetLatestSnapshot());
-	for (number = cpii_spool_next_segment(1); number != 0 && number <= state.segment;
-		 number = cpii_spool_next_segment(number + 1))
-	{
-		CpiiSegment segment;
-		CpiiProgress progress;
-
-		CHECK_FOR_INTERRUPTS();
-		if (before != 0 && number != before + 1)
-			cpii_verify_report(v, cpii_spool_node(), (int64) before + 1, -1,
-							   "missing segment: the spool has earlier and later ones");
-		before = number;
-		if (!cpii_spool_read(number, 0, number == state.segment ? state.offset : CPII_SEGMENT_SIZE,
-							 &segment))
-		{
-			/* removed in between? */
-			if (cpii_spool_next_segment(number) == number)
-				cpii_verify_report(v, cpii_spool_node(), (int64) number, -1,
-								   "damaged: the spool segment cannot be read");
-			continue;
-		}
-		cpii_ingest_progress(segment.node, &progress);
-		if (progress.found && segment.first_seq <= progress.seq)
-			check_segment(v, &segment, &progress, segment.end);
-		else if (!progress.found && strcmp(segment.node, cpii_spool_node()) != 0)
-			cpii_verify_report(v, segment.node, (int64) number, -1,
-							   "unexpected: no records of this server were ever ingested");
-		pfree(segment.data);
-	}
-	PopActiveSnapshot();
 }

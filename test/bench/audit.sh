@@ -42,7 +42,9 @@ perl -I "$(dirname "$0")/../lib" -MCourierPiiSpool -e '
 		my $file = sprintf("%s/segment-%012d", $directory, $number);
 		my $begin = $seq;
 		$seq = CourierPiiSpool::write_segment($file, number => $number, first_seq => $seq, node => $node, count => $end - $seq,
-			record => sub { my $n = $_[0] - $begin; my $p = $_[0] * 7919 % 20000; return (at => int($first + $_[0] * $step), staff_no => "K$p", role => "courier_$p") });
+			record => sub { my $n = $_[0]; my $p = $n * 7919 % 20000;
+				my $detail = sprintf(q({"shown": ["%016x", "%016x"], "gates_not_passed": ["training"]}), $n * 2654435761 % 1000003, $n * 40503 % 999983);
+				return (at => int($first + $n * $step), staff_no => "K$p", role => "courier_$p", detail => $detail) });
 	}' "$BENCH/audit" "$node" "$segment" "$((from + 1))" "$audit_records"
 pg_ctl -D "$BENCH/ours" -l "$BENCH/ours.log" -w -t 120 start </dev/null >/dev/null
 at=$(date +%s%3N)

@@ -50,7 +50,7 @@ sub record_body
 	  . _text('delivery') . _text(undef) . _text('SELECT') . _list('app.shipment', 'masked.shipment')
 	  . _list('phone', 'person_name') . _number(1) . _number(1) . _number(2) . _number(0)
 	  . _number(0) . _number(123456789) . _text('SELECT recv_name, recv_phone FROM masked.shipment WHERE id = ?')
-	  . _number(250) . _text(undef);
+	  . _number(250) . _text($r{detail});
 }
 
 # write_segment($file, number => 1, first_seq => 1, node => 'x', count => n,
