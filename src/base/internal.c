@@ -119,6 +119,29 @@ cpii_internal_execute(const char *sql, int nargs, Oid *argtypes, Datum *values,
 	return rc;
 }
 
+List *
+cpii_internal_oids(const char *sql, int nargs, Oid *argtypes, Datum *values)
+{
+	List	   *result = NIL;
+	MemoryContext caller = CurrentMemoryContext;
+
+	SPI_connect();
+	cpii_internal_execute(sql, nargs, argtypes, values, NULL, false, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Oid			oid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+														 SPI_tuptable->tupdesc, 1, &isnull));
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		if (!isnull)
+			result = lappend_oid(result, oid);
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	return result;
+}
+
 /*
  * Called by the install script before it makes anything: the library must be
  * preloaded, and this must be the database that the settings name.

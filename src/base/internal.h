@@ -13,6 +13,8 @@
 #ifndef CPII_INTERNAL_H
 #define CPII_INTERNAL_H
 
+#include "nodes/pg_list.h"
+
 /* > 0 while the extension runs a statement of its own */
 extern PGDLLIMPORT int cpii_internal_depth;
 
@@ -56,6 +58,14 @@ extern void cpii_internal_end(CpiiInternalState *state);
 extern int	cpii_internal_execute(const char *sql, int nargs, Oid *argtypes,
 								  Datum *values, const char *nulls,
 								  bool read_only, long count);
+
+/*
+ * The object numbers in the first column of a query's result, in its order;
+ * the list lives in the caller's memory context.  Connects to SPI by itself;
+ * the query sees what the transaction has done so far.
+ */
+extern List *cpii_internal_oids(const char *sql, int nargs, Oid *argtypes,
+								Datum *values);
 
 extern void cpii_internal_init(void);
 

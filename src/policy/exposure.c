@@ -327,29 +327,13 @@ look_at(ReturnSetInfo *rsinfo, Oid relid, int rows, int *tables, int *found)
 static List *
 relations_to_look_at(void)
 {
-	List	   *result = NIL;
-	MemoryContext caller = CurrentMemoryContext;
-
-	SPI_connect();
-	cpii_internal_execute("SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-						  " WHERE c.relkind IN ('r', 'p', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'courier_pii', 'pg_toast')"
-						  " AND n.nspname NOT LIKE 'pg\\_toast\\_temp%' AND n.nspname NOT LIKE 'pg\\_temp%'"
-						  " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-						  "  AND d.objid = c.oid AND d.deptype = 'e')"
-						  " ORDER BY n.nspname, c.relname",
-						  0, NULL, NULL, NULL, true, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		Oid			oid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-														 SPI_tuptable->tupdesc, 1, &isnull));
-		MemoryContext old = MemoryContextSwitchTo(caller);
-
-		result = lappend_oid(result, oid);
-		MemoryContextSwitchTo(old);
-	}
-	SPI_finish();
-	return result;
+	return cpii_internal_oids("SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+							  " WHERE c.relkind IN ('r', 'p', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'courier_pii', 'pg_toast')"
+							  " AND n.nspname NOT LIKE 'pg\\_toast\\_temp%' AND n.nspname NOT LIKE 'pg\\_temp%'"
+							  " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+							  "  AND d.objid = c.oid AND d.deptype = 'e')"
+							  " ORDER BY n.nspname, c.relname",
+							  0, NULL, NULL);
 }
 
 /* find_suspects(sample_rows) */

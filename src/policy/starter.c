@@ -346,19 +346,13 @@ grant_views(Load *load, Oid relid, List *rules)
 {
 	Oid			types[1] = {OIDOID};
 	Datum		values[1] = {ObjectIdGetDatum(relid)};
-	List	   *views = NIL;
+	List	   *views;
 	ListCell   *v;
 	ListCell   *r;
 
-	cpii_internal_execute("SELECT m.view::pg_catalog.oid FROM courier_pii.masked_view_register m"
-						  " WHERE m.tbl = $1 ORDER BY 1", 1, types, values, NULL, false, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-
-		views = lappend_oid(views, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-																  SPI_tuptable->tupdesc, 1, &isnull)));
-	}
+	views = cpii_internal_oids("SELECT m.view::pg_catalog.oid FROM courier_pii.masked_view_register m"
+							   " WHERE m.tbl = $1 ORDER BY 1",
+							   1, types, values);
 	foreach(v, views)
 	{
 		Oid			view = lfirst_oid(v);
@@ -481,20 +475,12 @@ tables_to_rule(ArrayType *wanted)
 		}
 		return tables;
 	}
-	cpii_internal_execute("SELECT c.oid FROM pg_catalog.pg_class c"
-						  " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
-						  " AND (EXISTS (SELECT 1 FROM courier_pii.protected_columns p WHERE p.tbl = c.oid)"
-						  "  OR EXISTS (SELECT 1 FROM courier_pii.masked_view_register m WHERE m.tbl = c.oid))"
-						  " ORDER BY c.oid::pg_catalog.regclass::pg_catalog.text COLLATE \"C\"",
-						  0, NULL, NULL, NULL, false, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-
-		tables = lappend_oid(tables, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-																	SPI_tuptable->tupdesc, 1, &isnull)));
-	}
-	return tables;
+	return cpii_internal_oids("SELECT c.oid FROM pg_catalog.pg_class c"
+							  " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
+							  " AND (EXISTS (SELECT 1 FROM courier_pii.protected_columns p WHERE p.tbl = c.oid)"
+							  "  OR EXISTS (SELECT 1 FROM courier_pii.masked_view_register m WHERE m.tbl = c.oid))"
+							  " ORDER BY c.oid::pg_catalog.regclass::pg_catalog.text COLLATE \"C\"",
+							  0, NULL, NULL);
 }
 
 /* load_starter_policy(roles, tables, dry_run): what was done, row by row */

@@ -67,8 +67,7 @@ cpii_masked_views_over(List *relids)
 	Oid			types[1] = {OIDARRAYOID};
 	Datum		values[1];
 	Datum	   *elems = palloc(sizeof(Datum) * Max(list_length(relids), 1));
-	List	   *views = NIL;
-	MemoryContext caller = CurrentMemoryContext;
+	List	   *views;
 	ListCell   *lc;
 	int			n = 0;
 
@@ -76,27 +75,15 @@ cpii_masked_views_over(List *relids)
 		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
 	values[0] = PointerGetDatum(construct_array(elems, n, OIDOID, sizeof(Oid),
 												true, TYPALIGN_INT));
-	SPI_connect();
-	cpii_internal_execute("SELECT m.view::pg_catalog.oid FROM courier_pii.masked_view_register m"
-						  " JOIN pg_catalog.pg_class v ON v.oid = m.view AND v.relkind = 'v'"
-						  " WHERE m.tbl::pg_catalog.oid = ANY ($1) OR EXISTS"
-						  "  (SELECT 1 FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_depend d ON d.objid = w.oid"
-						  "    AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
-						  "    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-						  "    WHERE w.ev_class = m.view AND d.refobjid = ANY ($1))"
-						  " ORDER BY 1",
-						  1, types, values, NULL, false, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		Oid			view = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-														  SPI_tuptable->tupdesc, 1, &isnull));
-		MemoryContext old = MemoryContextSwitchTo(caller);
-
-		views = lappend_oid(views, view);
-		MemoryContextSwitchTo(old);
-	}
-	SPI_finish();
+	views = cpii_internal_oids("SELECT m.view::pg_catalog.oid FROM courier_pii.masked_view_register m"
+							   " JOIN pg_catalog.pg_class v ON v.oid = m.view AND v.relkind = 'v'"
+							   " WHERE m.tbl::pg_catalog.oid = ANY ($1) OR EXISTS"
+							   "  (SELECT 1 FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_depend d ON d.objid = w.oid"
+							   "    AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
+							   "    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+							   "    WHERE w.ev_class = m.view AND d.refobjid = ANY ($1))"
+							   " ORDER BY 1",
+							   1, types, values);
 	foreach(lc, views)
 		LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);
 	return views;
@@ -336,21 +323,20 @@ dependent_views(Oid view)
 {
 	Oid			types[1] = {OIDOID};
 	Datum		values[1] = {ObjectIdGetDatum(view)};
-	List	   *result = NIL;
+	List	   *result;
+	ListCell   *lc;
 
-	cpii_internal_execute("WITH RECURSIVE v(oid, depth) AS (SELECT $1, 0 UNION"
-						  " SELECT w.ev_class, v.depth + 1 FROM v"
-						  "  JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-						  "   AND d.refobjid = v.oid AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
-						  "  JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid AND w.ev_class <> v.oid)"
-						  " SELECT c.oid, c.relkind FROM v JOIN pg_catalog.pg_class c ON c.oid = v.oid"
-						  " GROUP BY c.oid, c.relkind ORDER BY pg_catalog.max(v.depth), c.oid",
-						  1, types, values, NULL, false, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
+	result = cpii_internal_oids("WITH RECURSIVE v(oid, depth) AS (SELECT $1, 0 UNION"
+								" SELECT w.ev_class, v.depth + 1 FROM v"
+								"  JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+								"   AND d.refobjid = v.oid AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
+								"  JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid AND w.ev_class <> v.oid)"
+								" SELECT c.oid, c.relkind FROM v JOIN pg_catalog.pg_class c ON c.oid = v.oid"
+								" GROUP BY c.oid, c.relkind ORDER BY pg_catalog.max(v.depth), c.oid",
+								1, types, values);
+	foreach(lc, result)
 	{
-		bool		isnull;
-		Oid			oid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-														 SPI_tuptable->tupdesc, 1, &isnull));
+		Oid			oid = lfirst_oid(lc);
 
 		if (get_rel_relkind(oid) != RELKIND_VIEW)
 			ereport(ERROR,
@@ -359,7 +345,6 @@ dependent_views(Oid view)
 							get_rel_name(view)),
 					 errdetail("\"%s\" is made of it.", get_rel_name(oid)),
 					 errhint("Drop it first, and make it again afterwards.")));
-		result = lappend_oid(result, oid);
 	}
 	return result;
 }
@@ -550,26 +535,13 @@ cpii_refresh_masked_views(Oid relid)
 {
 	Oid			types[1] = {REGCLASSOID};
 	Datum		values[1] = {ObjectIdGetDatum(relid)};
-	List	   *views = NIL;
+	List	   *views;
 	ListCell   *lc;
-	MemoryContext caller = CurrentMemoryContext;
 
-	SPI_connect();
-	cpii_internal_execute("SELECT m.view::pg_catalog.oid FROM courier_pii.masked_view_register m"
-						  " JOIN pg_catalog.pg_class c ON c.oid = m.view"
-						  " WHERE m.tbl = $1 ORDER BY 1",
-						  1, types, values, NULL, false, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		Oid			view = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-														  SPI_tuptable->tupdesc, 1, &isnull));
-		MemoryContext old = MemoryContextSwitchTo(caller);
-
-		views = lappend_oid(views, view);
-		MemoryContextSwitchTo(old);
-	}
-	SPI_finish();
+	views = cpii_internal_oids("SELECT m.view::pg_catalog.oid FROM courier_pii.masked_view_register m"
+							   " JOIN pg_catalog.pg_class c ON c.oid = m.view"
+							   " WHERE m.tbl = $1 ORDER BY 1",
+							   1, types, values);
 	foreach(lc, views)
 	{
 		LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);
