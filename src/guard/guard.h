@@ -278,6 +278,15 @@ extern void cpii_outflow_init(void);
 
 /* ---- replication.c ---- */
 extern void cpii_replication_init(void);
+/* the tables whose changes a publication sends, partitions by their own names */
+extern List *cpii_published_tables(const char *publication);
+/*
+ * After CREATE or ALTER PUBLICATION: protected tables that it did not send
+ * before are an export, recorded, and with courier_pii.sealed_export = 'ticket'
+ * refused (PI001, PI002) without pii_backup or a ticket that names them.
+ */
+extern void cpii_publication_changed(const char *publication,
+									 const List *before);
 
 extern void cpii_outflow_start_backend(void);
 

@@ -1,14 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * replication.c
- *	  Logins that can take a copy of everything: replication connections, for
- *	  standbys, base backups and logical decoding.
+ *	  Ways to take a copy of everything: replication connections, for standbys,
+ *	  base backups and logical decoding, and publications.
  *
  * What they take is ciphertext, but all of it.  The server calls nobody while a
  * replication connection works, so the login is the place: it is recorded as
  * an export, and with courier_pii.sealed_export = 'ticket' refused to everybody
  * but pii_backup, superusers included.  The same holds for the functions that
- * read a logical slot from SQL.
+ * read or make a slot, or begin a backup, from SQL.  A publication names tables:
+ * publishing one that is protected is an export of it, for which a ticket does
+ * as well.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,8 +22,10 @@
 #include "catalog/pg_proc.h"
 #include "libpq/auth.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "replication/walsender.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
@@ -31,6 +35,8 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "guard/guard.h"
+#include "guard/ticket.h"
+#include "policy/catalog.h"
 
 static ClientAuthentication_hook_type prev_client_authentication = NULL;
 static object_access_hook_type prev_object_access = NULL;
@@ -92,7 +98,7 @@ client_authentication(Port *port, int status)
 						"pii_backup")));
 }
 
-/* functions that hand out the changes of a slot, or make a slot */
+/* functions that hand out the changes of a slot, make one, or begin a backup */
 static bool
 reads_slot(Oid function)
 {
@@ -104,6 +110,12 @@ reads_slot(Oid function)
 		case F_PG_LOGICAL_SLOT_PEEK_BINARY_CHANGES:
 		case F_PG_CREATE_LOGICAL_REPLICATION_SLOT:
 		case F_PG_CREATE_PHYSICAL_REPLICATION_SLOT:
+		case F_PG_COPY_LOGICAL_REPLICATION_SLOT_NAME_NAME:
+		case F_PG_COPY_LOGICAL_REPLICATION_SLOT_NAME_NAME_BOOL:
+		case F_PG_COPY_LOGICAL_REPLICATION_SLOT_NAME_NAME_BOOL_NAME:
+		case F_PG_COPY_PHYSICAL_REPLICATION_SLOT_NAME_NAME:
+		case F_PG_COPY_PHYSICAL_REPLICATION_SLOT_NAME_NAME_BOOL:
+		case F_PG_BACKUP_START:
 			return true;
 		default:
 			return false;
@@ -123,6 +135,8 @@ slot_function(Oid function)
 	if (refused)
 		ereport(ERROR,
 				(errcode(CPII_ERRCODE_LIMIT_REACHED),
+				 function == F_PG_BACKUP_START ?
+				 errmsg("backups are reserved for role \"%s\"", "pii_backup") :
 				 errmsg("replication slots are reserved for role \"%s\"",
 						"pii_backup")));
 }
@@ -135,6 +149,46 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId,
 		prev_object_access(access, classId, objectId, subId, arg);
 	if (access == OAT_FUNCTION_EXECUTE && unlikely(reads_slot(objectId)))
 		slot_function(objectId);
+}
+
+List *
+cpii_published_tables(const char *publication)
+{
+	Oid			types[1] = {NAMEOID};
+	Datum		values[1];
+
+	values[0] = DirectFunctionCall1(namein, CStringGetDatum(publication));
+	return cpii_internal_oids("SELECT c.oid FROM pg_catalog.pg_publication_tables p"
+							  " JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname"
+							  " JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
+							  " WHERE p.pubname = $1 ORDER BY c.oid",
+							  1, types, values);
+}
+
+void
+cpii_publication_changed(const char *publication, const List *before)
+{
+	List	   *tables = cpii_published_tables(publication);
+	Oid		   *taken = palloc(sizeof(Oid) * Max(list_length(tables), 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, tables)
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		if (!list_member_oid(before, relid) &&
+			(cpii_relation_flags(relid) & CPII_REL_PROTECTED))
+			taken[n++] = relid;
+	}
+	if (n == 0)
+		return;
+	cpii_account_action(CPII_ACT_EXPORT);
+	for (int i = 0; i < n; i++)
+		cpii_statement_touch(taken[i]);
+	if (cpii_sealed_export == CPII_SEALED_EXPORT_TICKET &&
+		!cpii_session_has_duty("pii_backup"))
+		(void) cpii_ticket_redeem_all("export", taken, n);
 }
 
 void

@@ -344,6 +344,7 @@ typedef struct Frame
 	bool		save_no_clear;
 	bool		save_writing;
 	int			save_depth;
+	List	   *published;		/* ALTER PUBLICATION: what it sent before */
 	PlannedStmt *run;			/* what is handed on, perhaps rewritten */
 } Frame;
 
@@ -425,6 +426,9 @@ enter_statement(Node *stmt, Frame *frame)
 		case T_DeclareCursorStmt:
 			refuse_held_cursor((DeclareCursorStmt *) stmt);
 			break;
+		case T_AlterPublicationStmt:
+			frame->published = cpii_published_tables(((AlterPublicationStmt *) stmt)->pubname);
+			break;
 		case T_ViewStmt:
 			refuse_view_change(stmt);
 			break;
@@ -465,10 +469,15 @@ note_setting(Node *stmt)
 						"ok", psprintf("{\"setting\": \"%s\"}", name));
 }
 
-/* cached decisions and plans that the statement may have made stale */
+/* what it took with it, and cached decisions and plans that it made stale */
 static void
-after_statement(Node *stmt)
+after_statement(Node *stmt, const Frame *frame)
 {
+	if (IsA(stmt, CreatePublicationStmt))
+		cpii_publication_changed(((CreatePublicationStmt *) stmt)->pubname, NIL);
+	else if (IsA(stmt, AlterPublicationStmt))
+		cpii_publication_changed(((AlterPublicationStmt *) stmt)->pubname,
+								 frame->published);
 	if (changes_memberships(stmt))
 		cpii_policy_changed();
 	note_setting(stmt);
@@ -525,6 +534,7 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	InitializeQueryCompletion(&completion);
 	frame.run = pstmt;
 	frame.sealed_copy = false;
+	frame.published = NIL;
 	frame.save_depth = utility_depth;
 	frame.opened = cpii_account_open(CreateCommandTag(pstmt->utilityStmt),
 									 queryString, pstmt->queryId);
@@ -546,7 +556,7 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 			cpii_account_examined((int64) completion.nprocessed);
 		}
 		cpii_password_after(pstmt);
-		after_statement(pstmt->utilityStmt);
+		after_statement(pstmt->utilityStmt, &frame);
 	}
 	PG_CATCH();
 	{

@@ -162,4 +162,40 @@ $node->safe_psql($db, 'CREATE ROLE saver LOGIN; GRANT pg_read_all_data TO saver'
 $node->safe_psql($db, q{SELECT courier_pii.appoint('pii_backup', 'saver')});
 is(error_as($node, 'saver', $copy), '', 'the backup account needs none');
 
+# ---- publications, slots, backups: whoever publishes a table exports it ----
+
+$node->safe_psql($db, "
+	CREATE TABLE public.plain (id int PRIMARY KEY);
+	CREATE TABLE public.own (id int PRIMARY KEY, phone courier_pii.phone);
+	ALTER TABLE public.plain OWNER TO bert;
+	ALTER TABLE public.own OWNER TO bert;
+	GRANT CREATE ON DATABASE $db TO bert");
+my $published = q{SELECT count(*) FROM courier_pii.audit_log WHERE action = 'EXPORT' AND outcome = 'ok' AND command LIKE '% PUBLICATION'};
+my $refused = q{SELECT count(*) FROM courier_pii.audit_log WHERE action = 'DENIED' AND outcome = 'blocked' AND command LIKE '% PUBLICATION'};
+is(error_as($node, 'bert', 'CREATE PUBLICATION plain FOR TABLE public.plain'), '', 'a plain table is published');
+is(error_as($node, 'bert', 'CREATE PUBLICATION p FOR TABLE public.own'), 'PI001', 'a protected one needs a ticket');
+is(error_as($node, 'bert', 'ALTER PUBLICATION plain ADD TABLE public.own'), 'PI001', 'also to be added');
+is(error_as($node, 'bert', 'ALTER PUBLICATION plain SET TABLE public.own'), 'PI001', 'or set');
+my $superuser = $node->safe_psql('postgres', 'SELECT current_user');
+foreach my $what ('ALL TABLES', 'TABLES IN SCHEMA public')
+{
+	is(error_as($node, $superuser, "CREATE PUBLICATION everything FOR $what"), 'PI001', "no superuser publishes $what");
+}
+is($node->safe_psql($db, 'SELECT string_agg(pubname, chr(44)) FROM pg_publication'), 'plain', 'nothing is left of them');
+is(audit($node, $refused), '5', 'each refusal is recorded');
+is(audit($node, $published), '0', 'and no export');
+is(with(ticket('{"table": "public.u"}'), 'ALTER PUBLICATION plain ADD TABLE public.own'), 'PI002', 'the ticket names the table');
+$id = ticket('{"table": "public.own"}');
+is(with($id, 'ALTER PUBLICATION plain ADD TABLE public.own'), '', 'with the ticket it is published');
+is(with($id, 'CREATE PUBLICATION p FOR TABLE public.own'), 'PI002', 'once');
+is(error_as($node, 'bert', 'ALTER PUBLICATION plain SET TABLE public.own'), '', 'keeping what is published takes nothing');
+is(audit($node, $published), '1', 'recorded as an export');
+is( audit($node, q{SELECT ticket FROM courier_pii.audit_log WHERE action = 'EXPORT' AND command = 'ALTER PUBLICATION' AND 'public.own' = ANY (relations)}),
+	$id, 'with its table and ticket');
+foreach my $sql (q{pg_backup_start('b', true)}, q{pg_create_physical_replication_slot('s')}, q{pg_copy_physical_replication_slot('s', 's2')},
+	q{pg_copy_logical_replication_slot('s', 's2')})
+{
+	is(error_as($node, $superuser, "SELECT $sql"), 'PI001', "$sql is for the backup account");
+}
+
 done_testing();
