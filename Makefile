@@ -22,6 +22,7 @@ OBJS = \
 	src/base/shmem.o \
 	src/base/snapshot.o \
 	src/base/ticket.o \
+	src/base/transaction.o \
 	src/crypto/agent.o \
 	src/crypto/channel.o \
 	src/crypto/cipher.o \
@@ -113,6 +114,7 @@ OBJS = \
 	src/policy/masked_write.o \
 	src/policy/matrix.o \
 	src/policy/plan_roles.o \
+	src/policy/pure_query.o \
 	src/policy/protect.o \
 	src/policy/protect_check.o \
 	src/policy/protect_online.o \
@@ -145,6 +147,8 @@ OBJS = \
 	src/guard/log_hygiene.o \
 	src/guard/meter.o \
 	src/guard/outflow.o \
+	src/guard/object_hook.o \
+	src/guard/plan_hook.o \
 	src/guard/plan_mark.o \
 	src/guard/replication.o \
 	src/guard/leak_mark.o \
@@ -266,6 +270,7 @@ REGRESS = \
 	60_meter \
 	61_freeze \
 	65_purge \
+	66_pure_plan \
 	36_tail_view \
 	99_privileges
 ISOLATION = policy_change write_conflict index_writers

@@ -16,6 +16,7 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "base/transaction.h"
 #include "crypto/keyring.h"
 #include "guard/guard.h"
 #include "mask/mask.h"
@@ -38,6 +39,7 @@ _PG_init(void)
 	cpii_preloaded = true;
 	cpii_settings_init();
 	cpii_shmem_init();
+	cpii_transaction_init();
 	cpii_internal_init();
 	cpii_session_init();
 	cpii_keyring_init();

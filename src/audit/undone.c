@@ -15,6 +15,7 @@
 #include "access/xact.h"
 
 #include "audit/undone.h"
+#include "base/transaction.h"
 
 #define MAX_REMEMBERED 64
 
@@ -72,6 +73,7 @@ cpii_undone_remember(const CpiiAuditEvent *event, uint64 seq)
 	changes[nchanges].seq = seq;
 	changes[nchanges].level = GetCurrentTransactionNestLevel();
 	nchanges++;
+	cpii_transaction_busy = true;
 }
 
 /* record that the changes of this level and deeper ones are undone */
@@ -106,7 +108,7 @@ undo(int level)
 }
 
 static void
-xact_callback(XactEvent event, void *arg)
+xact_callback(XactEvent event)
 {
 	switch (event)
 	{
@@ -125,7 +127,7 @@ xact_callback(XactEvent event, void *arg)
 
 static void
 subxact_callback(SubXactEvent event, SubTransactionId mine,
-				 SubTransactionId parent, void *arg)
+				 SubTransactionId parent)
 {
 	int			level = GetCurrentTransactionNestLevel();
 
@@ -141,6 +143,5 @@ subxact_callback(SubXactEvent event, SubTransactionId mine,
 void
 cpii_undone_init(void)
 {
-	RegisterXactCallback(xact_callback, NULL);
-	RegisterSubXactCallback(subxact_callback, NULL);
+	cpii_at_transaction(xact_callback, subxact_callback);
 }

@@ -26,6 +26,7 @@
 #include "base/compat.h"
 #include "base/internal.h"
 #include "base/settings.h"
+#include "base/transaction.h"
 
 int			cpii_internal_depth = 0;
 int			cpii_planning_depth = 0;
@@ -178,10 +179,8 @@ static SubxactMark marks[MAX_SUBXACT_MARKS];
 static int	nmarks = 0;
 
 static void
-internal_xact_callback(XactEvent event, void *arg)
+internal_xact_callback(XactEvent event)
 {
-	if (event == XACT_EVENT_PRE_COMMIT)
-		return;
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT ||
 		event == XACT_EVENT_PREPARE || event == XACT_EVENT_PARALLEL_ABORT ||
 		event == XACT_EVENT_PARALLEL_COMMIT)
@@ -194,7 +193,7 @@ internal_xact_callback(XactEvent event, void *arg)
 
 static void
 internal_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
-						  SubTransactionId parentSubid, void *arg)
+						  SubTransactionId parentSubid)
 {
 	if (event == SUBXACT_EVENT_START_SUB)
 	{
@@ -206,6 +205,7 @@ internal_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 			marks[nmarks].depth = cpii_internal_depth;
 			marks[nmarks].planning = cpii_planning_depth;
 			nmarks++;
+			cpii_transaction_busy = true;
 		}
 	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
@@ -232,6 +232,5 @@ internal_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 void
 cpii_internal_init(void)
 {
-	RegisterXactCallback(internal_xact_callback, NULL);
-	RegisterSubXactCallback(internal_subxact_callback, NULL);
+	cpii_at_transaction(internal_xact_callback, internal_subxact_callback);
 }

@@ -41,22 +41,21 @@
 #include "base/internal.h"
 #include "base/session.h"
 #include "base/ticket.h"
+#include "base/transaction.h"
 #include "guard/guard.h"
 #include "people/password.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
 #include "sealed/seal.h"
 
-static ExecutorCheckPerms_hook_type prev_ExecutorCheckPerms = NULL;
-static object_access_hook_type prev_object_access = NULL;
 static Oid	restore_relid = InvalidOid;
 static List *restored_registers = NIL;
-List	   *cpii_plain_rtable = NIL;
 
 void
 cpii_access_allow_restore(Oid relid)
 {
 	restore_relid = relid;
+	cpii_transaction_busy = true;
 }
 
 /* is this range table that of the client's own statement, a plain INSERT? */
@@ -169,8 +168,8 @@ in_foreign_key_check(void)
 	return (context & SECURITY_NOFORCE_RLS) != 0;
 }
 
-static pg_noinline bool
-check_relations(CPII_CHECK_PERMS_PARAMS)
+bool
+cpii_access_check_perms(CPII_CHECK_PERMS_PARAMS)
 {
 	ListCell   *lc;
 	Oid			relid;
@@ -185,19 +184,6 @@ check_relations(CPII_CHECK_PERMS_PARAMS)
 			return false;
 	}
 	return true;
-}
-
-static bool
-cpii_ExecutorCheckPerms(CPII_CHECK_PERMS_PARAMS)
-{
-	List	   *plain = cpii_plain_rtable;
-
-	cpii_plain_rtable = NIL;
-	if (prev_ExecutorCheckPerms &&
-		!prev_ExecutorCheckPerms(CPII_CHECK_PERMS_ARGS))
-		return false;
-	return (plain != NIL && rangeTable == plain) ||
-		check_relations(CPII_CHECK_PERMS_ARGS);
 }
 
 /*
@@ -305,28 +291,23 @@ stores_rows(Oid relid)
 	return result;
 }
 
-static void
-cpii_object_access(ObjectAccessType access, Oid classId, Oid objectId,
-				   int subId, void *arg)
+/* fast-path calls pass no executor hook, and have no portal */
+void
+cpii_access_fast_path(Oid function)
 {
-	if (prev_object_access)
-		prev_object_access(access, classId, objectId, subId, arg);
-
-	if (access == OAT_FUNCTION_EXECUTE)
-	{
-		/* fast-path calls pass no executor hook, and have no portal */
-		if (ActivePortal == NULL && !cpii_statement.open &&
-			cpii_internal_depth == 0 && !IsParallelWorker())
-		{
-			cpii_roster_check();
-			if (cpii_roster_restricted)
-				cpii_password_gate_call(objectId);
-		}
+	if (cpii_statement.open || cpii_internal_depth > 0 || IsParallelWorker())
 		return;
-	}
+	cpii_roster_check();
+	if (cpii_roster_restricted)
+		cpii_password_gate_call(function);
+}
+
+void
+cpii_access_object(ObjectAccessType access, Oid classId, Oid objectId, int subId)
+{
 	if ((access == OAT_POST_CREATE || access == OAT_POST_ALTER) &&
-			 classId == RelationRelationId && objectId >= FirstNormalObjectId &&
-			 cpii_preloaded && !creating_extension && !IsBootstrapProcessingMode())
+		classId == RelationRelationId && objectId >= FirstNormalObjectId &&
+		cpii_preloaded && !creating_extension && !IsBootstrapProcessingMode())
 	{
 		if (stores_rows(objectId))
 			refuse_classless_columns(objectId, subId);
@@ -339,13 +320,4 @@ cpii_access_at_abort(void)
 {
 	restore_relid = InvalidOid;
 	cpii_plain_rtable = NIL;
-}
-
-void
-cpii_access_init(void)
-{
-	prev_ExecutorCheckPerms = ExecutorCheckPerms_hook;
-	ExecutorCheckPerms_hook = cpii_ExecutorCheckPerms;
-	prev_object_access = object_access_hook;
-	object_access_hook = cpii_object_access;
 }

@@ -59,6 +59,8 @@ volatile sig_atomic_t cpii_account_unsettled = false;
 /* a BEGIN record is being written: messages must not ask for another */
 static bool beginning = false;
 
+bool		cpii_account_started = false;
+
 static void close_with(int sqlstate, const char *outcome);
 
 /* FATAL and proc_exit do not pass PG_CATCH */
@@ -75,20 +77,22 @@ close_at_exit(int code, Datum arg)
 		close_with(ERRCODE_ADMIN_SHUTDOWN, "terminated");
 }
 
+void
+cpii_account_start(void)
+{
+	before_shmem_exit(close_at_exit, (Datum) 0);
+	cpii_outflow_start_backend();
+	cpii_live_start();
+	cpii_account_started = true;
+}
+
 bool
 cpii_account_open(CommandTag tag, const char *source, uint64 query_id)
 {
-	static bool exit_registered = false;
-
 	if (cpii_statement.open || cpii_internal_depth > 0)
 		return false;
-	if (!exit_registered)
-	{
-		before_shmem_exit(close_at_exit, (Datum) 0);
-		cpii_outflow_start_backend();
-		cpii_live_start();
-		exit_registered = true;
-	}
+	if (unlikely(!cpii_account_started))
+		cpii_account_start();
 	cpii_meter_open();
 	cpii_statement_reset();
 	cpii_statement.open = true;
@@ -495,9 +499,9 @@ cpii_account_touch_plan(PlannedStmt *plan)
 	ListCell   *lc;
 	bool		any = false;
 
-	if (cpii_plan_marked(plan) != NULL)
+	if (cpii_plan_has(plan, CPII_PLAN_KNOWN))
 	{
-		for_each_from(lc, plan->invalItems, 1)
+		foreach(lc, plan->invalItems)
 		{
 			PlanInvalItem *item = lfirst_node(PlanInvalItem, lc);
 

@@ -49,7 +49,6 @@
 
 bool		cpii_destroy_purging = false;
 
-static object_access_hook_type prev_object_access = NULL;
 
 /* start of the statement that the following are about */
 static TimestampTz counted_since = 0;
@@ -244,13 +243,11 @@ relation_accessed(ObjectAccessType access, Oid objectId, int subId, void *arg)
 	}
 }
 
-static void
+void
 cpii_destroy_object(ObjectAccessType access, Oid classId, Oid objectId,
 					int subId, void *arg)
 {
-	if (prev_object_access)
-		prev_object_access(access, classId, objectId, subId, arg);
-	if (unlikely(classId == RelationRelationId))
+	if (classId == RelationRelationId)
 		relation_accessed(access, objectId, subId, arg);
 }
 
@@ -421,11 +418,4 @@ cpii_destroy_after_finish(QueryDesc *queryDesc)
 			deleted(node, (int64) (child->instrument->ntuples +
 								   child->instrument->tuplecount));
 	}
-}
-
-void
-cpii_destroy_init(void)
-{
-	prev_object_access = object_access_hook;
-	object_access_hook = cpii_destroy_object;
 }

@@ -8,6 +8,7 @@
 #ifndef CPII_DESTROY_H
 #define CPII_DESTROY_H
 
+#include "catalog/objectaccess.h"
 #include "executor/executor.h"
 
 /* what a utility statement destroys that is seen before it runs only */
@@ -23,6 +24,8 @@ extern void cpii_destroy_conditions(void);
 /* purge() has used a ticket for what it deletes */
 extern bool cpii_destroy_purging;
 
-extern void cpii_destroy_init(void);
+/* an object is accessed, dropped or truncated (one of the server's hooks) */
+extern void cpii_destroy_object(ObjectAccessType access, Oid classId,
+								Oid objectId, int subId, void *arg);
 
 #endif							/* CPII_DESTROY_H */

@@ -32,8 +32,6 @@
 #include "base/settings.h"
 #include "guard/maintenance.h"
 
-static object_access_hook_type prev_object_access = NULL;
-static ExecutorCheckPerms_hook_type prev_ExecutorCheckPerms = NULL;
 static GucEnumCheckHook prev_replication_role = NULL;
 static GucBoolCheckHook prev_table_mods = NULL;
 static GucStringCheckHook prev_authorization = NULL;
@@ -60,30 +58,24 @@ check_function(Oid function)
 									 name);
 }
 
-static void
-escape_object_access(ObjectAccessType access, Oid classId, Oid objectId,
-					 int subId, void *arg)
+void
+cpii_escape_function(Oid function)
 {
-	if (prev_object_access)
-		prev_object_access(access, classId, objectId, subId, arg);
-	if (access == OAT_FUNCTION_EXECUTE && superuser() && cpii_maintenance_applies())
-		check_function(objectId);
+	if (superuser() && cpii_maintenance_applies())
+		check_function(function);
 }
 
 /* ---- catalogs ---- */
 
-static bool
-escape_check_perms(CPII_CHECK_PERMS_PARAMS)
+void
+cpii_escape_check_perms(CPII_CHECK_PERMS_PARAMS)
 {
 	ListCell   *lc;
 	Oid			relid;
 	AclMode		required;
 
-	if (prev_ExecutorCheckPerms &&
-		!prev_ExecutorCheckPerms(CPII_CHECK_PERMS_ARGS))
-		return false;
 	if (!cpii_maintenance_applies())
-		return true;
+		return;
 	CPII_FOREACH_PERMISSION(lc, relid, required)
 	{
 		if (IsCatalogRelationOid(relid) &&
@@ -93,7 +85,6 @@ escape_check_perms(CPII_CHECK_PERMS_PARAMS)
 									 get_rel_name(relid));
 	}
 	cpii_maintenance_note("statement", debug_query_string);
-	return true;
 }
 
 /* ---- settings ---- */
@@ -144,11 +135,6 @@ void
 cpii_escape_init(void)
 {
 	struct config_generic *setting;
-
-	prev_object_access = object_access_hook;
-	object_access_hook = escape_object_access;
-	prev_ExecutorCheckPerms = ExecutorCheckPerms_hook;
-	ExecutorCheckPerms_hook = escape_check_perms;
 
 	setting = cpii_find_setting("session_replication_role");
 	if (setting != NULL && setting->vartype == PGC_ENUM)

@@ -10,6 +10,7 @@
 
 #include <signal.h>
 
+#include "catalog/objectaccess.h"
 #include "executor/executor.h"
 #include "nodes/plannodes.h"
 #include "tcop/cmdtag.h"
@@ -17,6 +18,7 @@
 
 #include "audit/record.h"
 #include "audit/statement.h"
+#include "base/compat.h"
 
 /* ---- the account around a statement (account.c) ---- */
 
@@ -26,6 +28,10 @@
  * not close it.
  */
 extern bool cpii_account_open(CommandTag tag, const char *source, uint64 query_id);
+
+/* once in a session, before its first account: what its end will need */
+extern void cpii_account_start(void);
+extern bool cpii_account_started;
 
 /* the action that the record will carry, unless the statement turns out milder */
 extern void cpii_account_action(CpiiAction action);
@@ -128,47 +134,35 @@ extern bool cpii_plan_is_quiet(PlannedStmt *plan);
  * somebody must vouch for ("code", OIDs), so that nobody has to look again when
  * it runs.  The marks are copied and cached with the plan,
  * and void with it: a relation whose nature changes is invalidated.
+ * pure_relations: length of the query's range table when the query is pure, else
+ * -1.
  */
-extern void cpii_plan_mark(PlannedStmt *plan, List *code);
+extern void cpii_plan_mark(PlannedStmt *plan, List *code, int pure_relations);
 
-/* first of the invalidation items of a marked plan; no cache has this number */
-#define CPII_MARK_KNOWN (-7419)
-/* likewise: the hash value is the OID of a protected relation */
+/* the first invalidation items of a marked plan; no cache has these numbers */
+/* the hash value is the OID of a protected relation */
 #define CPII_MARK_RELATION (-7420)
 /* after those: the hash value is the OID of a function to be vouched for */
 #define CPII_MARK_CODE (-7421)
-#define CPII_MARK_PLAIN 1		/* bit: nothing of ours, built-in functions only */
-#define CPII_MARK_READ 2		/* bit: and it changes nothing */
 
-/* the mark, or NULL: some other planner made the plan, or a worker runs it */
-static inline PlanInvalItem *
-cpii_plan_marked(PlannedStmt *plan)
-{
-	PlanInvalItem *item;
+/*
+ * Bits in a plan's jitFlags, far from the server's own.  A plan without KNOWN
+ * was made by some other planner, or a worker runs it.
+ */
+#define CPII_PLAN_KNOWN 0x01000000	/* it is marked */
+#define CPII_PLAN_PLAIN 0x02000000	/* nothing of ours, built-in functions only */
+#define CPII_PLAN_READ 0x04000000	/* it changes nothing */
+#define CPII_PLAN_PURE 0x08000000	/* plain, a read, and the functions harmless */
 
-	if (plan->invalItems == NIL)
-		return NULL;
-	item = linitial(plan->invalItems);
-	return item->cacheId == CPII_MARK_KNOWN ? item : NULL;
-}
-
-/* known to touch no relation of ours and to call built-in functions only */
+/* all of these bits? */
 static inline bool
-cpii_plan_is_plain(PlannedStmt *plan)
+cpii_plan_has(const PlannedStmt *plan, int bits)
 {
-	PlanInvalItem *mark = cpii_plan_marked(plan);
-
-	return mark != NULL && (mark->hashValue & CPII_MARK_PLAIN) != 0;
+	return (plan->jitFlags & bits) == bits;
 }
 
-static inline bool
-cpii_plan_is_plain_read(PlannedStmt *plan)
-{
-	PlanInvalItem *mark = cpii_plan_marked(plan);
-
-	return mark != NULL &&
-		mark->hashValue == (CPII_MARK_PLAIN | CPII_MARK_READ);
-}
+/* ---- plan_hook.c ---- */
+extern void cpii_plan_hook_init(void);
 
 /* ---- log_hygiene.c ---- */
 
@@ -259,7 +253,16 @@ extern int64 cpii_gate_ticket(CpiiBudget budget);
 extern void cpii_gate_estimate(PlannedStmt *plan, uint64 count);
 
 /* ---- access.c ---- */
-extern void cpii_access_init(void);
+/*
+ * May the person do to these relations what a plan asks for?  As the server's
+ * hook; raises, or returns false when it is not to report.
+ */
+extern bool cpii_access_check_perms(CPII_CHECK_PERMS_PARAMS);
+/* an object was made or changed: refuse sealed columns without a class */
+extern void cpii_access_object(ObjectAccessType access, Oid classId,
+							   Oid objectId, int subId);
+/* a function is called by the protocol itself, outside any statement */
+extern void cpii_access_fast_path(Oid function);
 /*
  * The range table of a plain plan that is about to start: its permission check
  * needs no look.  Compared, never followed; the check takes it away.
@@ -269,6 +272,9 @@ extern void cpii_access_at_abort(void);
 /* the next COPY FROM into this (empty) register is a restore */
 extern void cpii_access_allow_restore(Oid relid);
 extern bool cpii_register_empty(Oid relid);
+
+/* ---- object_hook.c ---- */
+extern void cpii_object_hook_init(void);
 
 /* ---- utility_hook.c ---- */
 extern void cpii_utility_init(void);
@@ -287,6 +293,8 @@ extern List *cpii_published_tables(const char *publication);
  */
 extern void cpii_publication_changed(const char *publication,
 									 const List *before);
+/* a function that makes or reads a slot is called: record, or refuse it */
+extern void cpii_replication_function(Oid function);
 
 extern void cpii_outflow_start_backend(void);
 

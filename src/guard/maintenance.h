@@ -10,7 +10,10 @@
 #define CPII_MAINTENANCE_H
 
 #include "datatype/timestamp.h"
+#include "executor/executor.h"
 #include "nodes/plannodes.h"
+
+#include "base/compat.h"
 
 /* ---- maintenance.c ---- */
 
@@ -43,5 +46,9 @@ extern void cpii_forbidden_utility(Node *stmt);
 
 /* ---- escape.c: functions, settings, catalogs ---- */
 extern void cpii_escape_init(void);
+/* a superuser calls a function, in the sealed state: raise when it must not be */
+extern void cpii_escape_function(Oid function);
+/* likewise for what a plan does to relations */
+extern void cpii_escape_check_perms(CPII_CHECK_PERMS_PARAMS);
 
 #endif							/* CPII_MAINTENANCE_H */

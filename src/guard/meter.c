@@ -26,6 +26,7 @@
 
 #include "audit/statement.h"
 #include "base/session.h"
+#include "base/transaction.h"
 #include "guard/guard.h"
 #include "guard/live.h"
 #include "guard/window.h"
@@ -207,6 +208,7 @@ cpii_meter_leave_slice(const QueryDesc *query, uint64 account,
 		any |= counts[b] != before[b];
 	if (!any)
 		return;
+	cpii_transaction_busy = true;
 	if (cpii_meter_slices == NULL)
 	{
 		HASHCTL		ctl;

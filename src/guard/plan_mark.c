@@ -6,6 +6,8 @@
  * Most statements touch nothing of ours, and they should not pay for looking.
  * A plan has no room for other people's notes, but its list of items that
  * invalidate it has: items with cache numbers that no cache has never match.
+ * What is true of most plans is in bits of its flags for compilation that the
+ * server does not use: a mark that costs no memory.
  * A relation that becomes protected, or a view that becomes a masked view, is
  * invalidated by that very change, and so are the plans that name it.
  *
@@ -27,36 +29,43 @@ make_mark(int cache_id, uint32 value)
 }
 
 void
-cpii_plan_mark(PlannedStmt *plan, List *code)
+cpii_plan_mark(PlannedStmt *plan, List *code, int pure_relations)
 {
 	List	   *marks = NIL;
 	bool		plain = plan->invalItems == NIL;
-	uint32		nature;
+	int			bits = CPII_PLAN_KNOWN;
 	ListCell   *lc;
 
 	/* Citus and others plan parts by calling us again: marked once is enough */
-	if (cpii_plan_marked(plan) != NULL)
+	if (cpii_plan_has(plan, CPII_PLAN_KNOWN))
 		return;
-	foreach(lc, plan->rtable)
+	/* of a pure query every relation was looked at, but for added children */
+	if (list_length(plan->rtable) != pure_relations)
 	{
-		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
-		int			flags;
+		foreach(lc, plan->rtable)
+		{
+			RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+			int			flags;
 
-		if (rte->rtekind == RTE_RELATION && OidIsValid(rte->relid))
-			flags = cpii_relation_flags(rte->relid);
-		else
-			continue;
-		if (flags != 0)
-			plain = false;
-		if (flags & CPII_REL_RECORDED)
-			marks = lappend(marks, make_mark(CPII_MARK_RELATION, rte->relid));
+			if (rte->rtekind == RTE_RELATION && OidIsValid(rte->relid))
+				flags = cpii_relation_flags(rte->relid);
+			else
+				continue;
+			if (flags != 0)
+				plain = false;
+			if (flags & CPII_REL_RECORDED)
+				marks = lappend(marks, make_mark(CPII_MARK_RELATION, rte->relid));
+		}
 	}
 	foreach(lc, code)
 		marks = lappend(marks, make_mark(CPII_MARK_CODE, lfirst_oid(lc)));
 	if (marks != NIL)
 		plan->invalItems = list_concat(marks, plan->invalItems);
-	nature = plain ? CPII_MARK_PLAIN : 0;
 	if (plan->commandType == CMD_SELECT && !plan->hasModifyingCTE)
-		nature |= CPII_MARK_READ;
-	plan->invalItems = lcons(make_mark(CPII_MARK_KNOWN, nature), plan->invalItems);
+		bits |= CPII_PLAN_READ;
+	if (plain)
+		bits |= CPII_PLAN_PLAIN;
+	if (plain && pure_relations >= 0)
+		bits |= CPII_PLAN_PURE;
+	plan->jitFlags |= bits;
 }

@@ -39,7 +39,6 @@
 #include "policy/catalog.h"
 
 static ClientAuthentication_hook_type prev_client_authentication = NULL;
-static object_access_hook_type prev_object_access = NULL;
 
 static bool
 is_backup_role(Oid role)
@@ -99,7 +98,7 @@ client_authentication(Port *port, int status)
 }
 
 /* functions that hand out the changes of a slot, make one, or begin a backup */
-static bool
+static inline bool
 reads_slot(Oid function)
 {
 	switch (function)
@@ -141,14 +140,11 @@ slot_function(Oid function)
 						"pii_backup")));
 }
 
-static void
-object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId,
-			  void *arg)
+void
+cpii_replication_function(Oid function)
 {
-	if (prev_object_access)
-		prev_object_access(access, classId, objectId, subId, arg);
-	if (access == OAT_FUNCTION_EXECUTE && unlikely(reads_slot(objectId)))
-		slot_function(objectId);
+	if (unlikely(reads_slot(function)))
+		slot_function(function);
 }
 
 List *
@@ -196,6 +192,4 @@ cpii_replication_init(void)
 {
 	prev_client_authentication = ClientAuthentication_hook;
 	ClientAuthentication_hook = client_authentication;
-	prev_object_access = object_access_hook;
-	object_access_hook = object_access;
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * statement_hooks.c
- *	  Planner and executor hooks: one account per top-level statement.
+ *	  Executor hooks: one account per top-level statement.
  *
  * The record comes before the data: see account.c for the records and watch.c
  * for results that outgrow the send buffer.  Where code runs that could talk
@@ -17,7 +17,6 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "optimizer/planner.h"
 #include "tcop/utility.h"
 #include "utils/inval.h"
 
@@ -25,109 +24,20 @@
 #include "base/compat.h"
 #include "base/internal.h"
 #include "base/session.h"
-#include "crypto/shamir.h"
+#include "base/transaction.h"
 #include "guard/destroy.h"
 #include "guard/guard.h"
 #include "guard/maintenance.h"
 #include "guard/ticket.h"
 #include "people/password.h"
 #include "people/roster.h"
-#include "policy/catalog.h"
-#include "policy/lift.h"
 #include "policy/plan_roles.h"
-#include "policy/trust.h"
 
 int			cpii_executor_depth = 0;
 
-
-static planner_hook_type prev_planner = NULL;
 static ExecutorStart_hook_type prev_ExecutorStart = NULL;
 static ExecutorRun_hook_type prev_ExecutorRun = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish = NULL;
-
-/*
- * Can the query hold nothing that must be rewritten?  True for plain tables
- * joined any way, without subqueries: most of what a database is asked.
- */
-static bool
-is_plain_query(Query *query)
-{
-	ListCell   *lc;
-
-	if (query->hasSubLinks || query->cteList != NIL)
-		return false;
-	foreach(lc, query->rtable)
-	{
-		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
-
-		if (rte->rtekind == RTE_RELATION)
-		{
-			if (cpii_relation_flags(rte->relid) != 0)
-				return false;
-		}
-		else if (rte->rtekind != RTE_JOIN && rte->rtekind != RTE_RESULT)
-			return false;
-	}
-	return true;
-}
-
-/*
- * No block of its own for errors: what a failed planner leaves in
- * cpii_planning_depth is put right at the end of the (sub)transaction.
- */
-/* nobody may read a custodian's share in pg_stat_activity */
-static void
-hide_share(const char *query_string)
-{
-	if (query_string != NULL && cpii_share_in(query_string))
-	{
-		char	   *copy = pstrdup(query_string);
-
-		(void) cpii_share_scrub(copy);
-		cpii_report_activity(copy);
-	}
-}
-
-static PlannedStmt *
-cpii_planner(Query *parse, const char *query_string, int cursorOptions,
-			 ParamListInfo boundParams)
-{
-	PlannedStmt *result;
-	int			save_depth = cpii_planning_depth;
-	bool		usable = IsTransactionState();
-	bool		decided = false;
-	List	   *code = NIL;
-
-	hide_share(query_string);
-	if (usable && parse->commandType != CMD_UTILITY && !is_plain_query(parse))
-	{
-		/* what was revoked meanwhile holds within an open transaction, too */
-		AcceptInvalidationMessages();
-		decided = cpii_lift_query(parse);
-	}
-	if (usable && cpii_internal_depth == 0)
-		code = cpii_trust_collect(parse);
-	cpii_planning_depth = save_depth + 1;
-	if (prev_planner)
-		result = prev_planner(parse, query_string, cursorOptions, boundParams);
-	else
-		result = standard_planner(parse, query_string, cursorOptions, boundParams);
-	cpii_planning_depth = save_depth;
-
-	/*
-	 * Roles were decided in the plan: it depends on the role, and on one
-	 * policy relation that every policy and membership change invalidates.
-	 */
-	if (decided)
-	{
-		result->dependsOnRole = true;
-		result->relationOids = list_append_unique_oid(result->relationOids,
-													  cpii_policy_version_relation());
-	}
-	if (usable)
-		cpii_plan_mark(result, code);
-	return result;
-}
 
 static void
 call_ExecutorStart(QueryDesc *queryDesc, int eflags)
@@ -211,7 +121,7 @@ start_watched(QueryDesc *queryDesc, int eflags)
 static void
 cpii_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
-	if (likely(cpii_plan_is_plain(queryDesc->plannedstmt)))
+	if (likely(cpii_plan_has(queryDesc->plannedstmt, CPII_PLAN_PLAIN)))
 	{
 		/*
 		 * Nothing of ours, and no cached plan below it: what a built-in
@@ -361,6 +271,27 @@ enter_frame(QueryDesc *queryDesc, uint64 count, Frame *frame,
 }
 
 /*
+ * A SELECT that touches nothing of ours and calls nothing that could: the
+ * person has to be at work still, and there is nothing to account for.
+ */
+static inline void
+run_pure(CPII_EXECUTOR_RUN_PARAMS)
+{
+	if (cpii_executor_depth == 0 && cpii_internal_depth == 0)
+	{
+		cpii_roster_check();
+		if (unlikely(!cpii_account_started))
+			cpii_account_start();
+	}
+	gate_password(queryDesc->plannedstmt);
+	call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
+	/* rows of a statement around it: EXECUTE, FETCH */
+	if (unlikely(cpii_statement.open) &&
+		goes_out(queryDesc->dest, cpii_executor_depth))
+		cpii_account_rows((int64) queryDesc->estate->es_processed);
+}
+
+/*
  * A SELECT that touches nothing of ours: an account, for what its functions
  * may read, and nothing else.
  */
@@ -507,9 +438,12 @@ cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 {
 	CommandDest dest = queryDesc->dest->mydest;
 
-	if (likely(cpii_plan_is_plain_read(queryDesc->plannedstmt) &&
-			   dest != DestIntoRel && dest != DestTransientRel &&
-			   dest != DestCopyOut && cpii_internal_depth == 0))
+	if (likely(cpii_plan_has(queryDesc->plannedstmt, CPII_PLAN_PURE)))
+		run_pure(CPII_EXECUTOR_RUN_ARGS);
+	else if (likely(cpii_plan_has(queryDesc->plannedstmt,
+								  CPII_PLAN_PLAIN | CPII_PLAN_READ) &&
+					dest != DestIntoRel && dest != DestTransientRel &&
+					dest != DestCopyOut && cpii_internal_depth == 0))
 		run_plain(CPII_EXECUTOR_RUN_ARGS);
 	else
 		run_watched(CPII_EXECUTOR_RUN_ARGS);
@@ -562,20 +496,17 @@ static void
 cpii_ExecutorFinish(QueryDesc *queryDesc)
 {
 	/* a read has no triggers to run */
-	if (cpii_internal_depth > 0 || IsParallelWorker() ||
-		(queryDesc->plannedstmt->commandType == CMD_SELECT &&
-		 !queryDesc->plannedstmt->hasModifyingCTE))
+	if ((queryDesc->plannedstmt->commandType == CMD_SELECT &&
+		 !queryDesc->plannedstmt->hasModifyingCTE) ||
+		cpii_internal_depth > 0 || IsParallelWorker())
 		call_ExecutorFinish(queryDesc);
 	else
 		finish_watched(queryDesc);
 }
 
-/* one callback for all of the guard: every transaction calls it */
 static void
-xact_callback(XactEvent event, void *arg)
+xact_callback(XactEvent event)
 {
-	if (event == XACT_EVENT_PRE_COMMIT)
-		return;
 	switch (event)
 	{
 		case XACT_EVENT_ABORT:
@@ -595,7 +526,7 @@ xact_callback(XactEvent event, void *arg)
 
 static void
 subxact_callback(SubXactEvent event, SubTransactionId mySubid,
-				 SubTransactionId parentSubid, void *arg)
+				 SubTransactionId parentSubid)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		cpii_access_at_abort();
@@ -605,24 +536,21 @@ void
 cpii_guard_init(void)
 {
 	cpii_meter_init();
-	cpii_access_init();
+	cpii_object_hook_init();
 	cpii_utility_init();
 	cpii_trojan_init();
 	cpii_hygiene_init();
 	cpii_account_init();
 	cpii_replication_init();
 	cpii_ticket_init();
-	cpii_destroy_init();
 	cpii_maintenance_init();
+	cpii_plan_hook_init();
 
-	prev_planner = planner_hook;
-	planner_hook = cpii_planner;
 	prev_ExecutorStart = ExecutorStart_hook;
 	ExecutorStart_hook = cpii_ExecutorStart;
 	prev_ExecutorRun = ExecutorRun_hook;
 	ExecutorRun_hook = cpii_ExecutorRun;
 	prev_ExecutorFinish = ExecutorFinish_hook;
 	ExecutorFinish_hook = cpii_ExecutorFinish;
-	RegisterXactCallback(xact_callback, NULL);
-	RegisterSubXactCallback(subxact_callback, NULL);
+	cpii_at_transaction(xact_callback, subxact_callback);
 }

@@ -63,9 +63,9 @@ untrusted_code(PlannedStmt *plan)
 {
 	ListCell   *lc;
 
-	if (plan == NULL || cpii_plan_marked(plan) == NULL)
+	if (plan == NULL || !cpii_plan_has(plan, CPII_PLAN_KNOWN))
 		return InvalidOid;
-	for_each_from(lc, plan->invalItems, 1)
+	foreach(lc, plan->invalItems)
 	{
 		PlanInvalItem *item = lfirst_node(PlanInvalItem, lc);
 

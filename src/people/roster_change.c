@@ -25,6 +25,7 @@
 
 #include "audit/record.h"
 #include "base/errcodes.h"
+#include "base/transaction.h"
 #include "people/roster.h"
 #include "people/roster_table.h"
 
@@ -94,6 +95,7 @@ cpii_roster_change(const RosterAccount *account)
 			entry->pending_other++;
 		change->next = pending;
 		pending = change;
+		cpii_transaction_busy = true;
 	}
 	LWLockRelease(cpii_roster_lock);
 
@@ -314,7 +316,7 @@ end_pending(XactEvent event)
 }
 
 static void
-change_xact_callback(XactEvent event, void *arg)
+change_xact_callback(XactEvent event)
 {
 	if (unlikely(pending != NULL))
 		end_pending(event);
@@ -322,7 +324,7 @@ change_xact_callback(XactEvent event, void *arg)
 
 static void
 change_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
-						SubTransactionId parentSubid, void *arg)
+						SubTransactionId parentSubid)
 {
 	if (pending == NULL)
 		return;
@@ -339,6 +341,5 @@ change_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 void
 cpii_roster_change_init(void)
 {
-	RegisterXactCallback(change_xact_callback, NULL);
-	RegisterSubXactCallback(change_subxact_callback, NULL);
+	cpii_at_transaction(change_xact_callback, change_subxact_callback);
 }

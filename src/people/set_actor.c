@@ -33,6 +33,7 @@
 #include "base/session.h"
 #include "base/shmem.h"
 #include "base/ticket.h"
+#include "base/transaction.h"
 #include "people/actor_token.h"
 #include "people/roster_table.h"
 #include "people/set_actor.h"
@@ -137,7 +138,7 @@ forget_actor(void)
 }
 
 static void
-at_transaction_end(XactEvent event, void *arg)
+at_transaction_end(XactEvent event)
 {
 	switch (event)
 	{
@@ -153,7 +154,7 @@ at_transaction_end(XactEvent event, void *arg)
 
 static void
 at_savepoint_end(SubXactEvent event, SubTransactionId mine,
-				 SubTransactionId parent, void *arg)
+				 SubTransactionId parent)
 {
 	int			level = GetCurrentTransactionNestLevel();
 
@@ -283,6 +284,7 @@ cpii_set_actor(PG_FUNCTION_ARGS)
 	act_as(claims.staff_no);
 	SPI_finish();
 	set_level = GetCurrentTransactionNestLevel();
+	cpii_transaction_busy = true;
 	cpii_plan_roles_check();
 	PG_RETURN_VOID();
 }
@@ -330,6 +332,5 @@ void
 cpii_set_actor_init(void)
 {
 	cpii_shmem_register("courier_pii_actor", nonce_size, nonce_init, 1);
-	RegisterXactCallback(at_transaction_end, NULL);
-	RegisterSubXactCallback(at_savepoint_end, NULL);
+	cpii_at_transaction(at_transaction_end, at_savepoint_end);
 }

@@ -88,13 +88,7 @@ static bool superuser_person = false;
 
 static HTAB *relations = NULL;
 
-/* what was asked last, one relation a place; 0 = free */
-#define RECENT_RELATIONS 64
-static struct
-{
-	Oid			relid;
-	int			flags;
-}			recent[RECENT_RELATIONS];
+CpiiRecentRelation cpii_recent_relations[CPII_RECENT_RELATIONS];
 
 static Oid	disclosure_relation = InvalidOid;
 static Oid	view_relation = InvalidOid;
@@ -118,11 +112,11 @@ policy_relation_changed(Datum arg, Oid relid)
 		{
 			hash_destroy(relations);
 			relations = NULL;
-			memset(recent, 0, sizeof(recent));
+			memset(cpii_recent_relations, 0, sizeof(cpii_recent_relations));
 			return;
 		}
-		if (recent[relid % RECENT_RELATIONS].relid == relid)
-			recent[relid % RECENT_RELATIONS].relid = InvalidOid;
+		if (cpii_recent_relations[relid % CPII_RECENT_RELATIONS].relid == relid)
+			cpii_recent_relations[relid % CPII_RECENT_RELATIONS].relid = InvalidOid;
 		(void) hash_search(relations, &relid, HASH_REMOVE, NULL);
 	}
 }
@@ -588,17 +582,15 @@ cpii_masked_view_base(Oid view)
 }
 
 int
-cpii_relation_flags(Oid relid)
+cpii_relation_flags_look(Oid relid)
 {
-	int			place = relid % RECENT_RELATIONS;
+	int			place = relid % CPII_RECENT_RELATIONS;
 	int			flags;
 
-	if (relid < FirstNormalObjectId || !OidIsValid(cpii_sealed_type()))
+	if (!OidIsValid(cpii_sealed_type()))
 		return 0;
-	if (recent[place].relid == relid)
-		return recent[place].flags;
 	flags = relation_entry(relid)->flags;
-	recent[place].relid = relid;
-	recent[place].flags = flags;
+	cpii_recent_relations[place].relid = relid;
+	cpii_recent_relations[place].flags = flags;
 	return flags;
 }

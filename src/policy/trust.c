@@ -99,16 +99,19 @@ is_one_of(const char *name, const char *const *names)
 #define BUILTIN_RISKY 2
 static uint8 builtin[FirstNormalObjectId];
 
+static void register_callbacks(void);
+
 static bool
 builtin_is_harmless(Oid function)
 {
-	if (builtin[function] == 0)
+	if (unlikely(builtin[function] == 0))
 	{
 		HeapTuple	tup = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 		Form_pg_proc form;
 		const char *name;
 		bool		risky = true;
 
+		register_callbacks();
 		if (HeapTupleIsValid(tup))
 		{
 			form = (Form_pg_proc) GETSTRUCT(tup);
@@ -170,21 +173,27 @@ relation_changed(Datum arg, Oid relid)
 		forget_verdicts();
 }
 
+static void
+register_callbacks(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	registered = true;
+}
+
 /* the entry of a function, made if need be; never kept across catalog access */
 static TrustEntry *
 verdict_entry(Oid function)
 {
-	static bool registered = false;
 	TrustEntry *entry;
 	bool		found;
 	Oid			person = cpii_session_actor()->person;
 
-	if (!registered)
-	{
-		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
-		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-		registered = true;
-	}
+	register_callbacks();
 	if (person != verdict_person)
 		forget_verdicts();
 	if (verdicts == NULL)
@@ -451,93 +460,12 @@ collect_walker(Node *node, void *arg)
 	return expression_tree_walker(node, collect_walker, arg);
 }
 
-#define MAX_SIMPLE_DEPTH 16
-
-/*
- * Expressions that most short statements are made of, without the general walk:
- * true when they call nothing but known code.
- */
-static bool
-is_simple(Node *node, int depth)
-{
-	List	   *args;
-	ListCell   *lc;
-
-	if (node == NULL)
-		return true;
-	if (depth > MAX_SIMPLE_DEPTH)
-		return false;
-	switch (nodeTag(node))
-	{
-		case T_Var:
-		case T_Const:
-		case T_Param:
-			return true;
-		case T_RelabelType:
-			return is_simple((Node *) ((RelabelType *) node)->arg, depth + 1);
-		case T_BoolExpr:
-			args = ((BoolExpr *) node)->args;
-			break;
-		case T_OpExpr:
-			if (!OidIsValid(((OpExpr *) node)->opfuncid) ||
-				!cpii_trust_is_known(((OpExpr *) node)->opfuncid))
-				return false;
-			args = ((OpExpr *) node)->args;
-			break;
-		default:
-			return false;
-	}
-	foreach(lc, args)
-		if (!is_simple(lfirst(lc), depth + 1))
-			return false;
-	return true;
-}
-
-/* columns of tables, joined by comma, with simple conditions */
-static bool
-is_simple_query(Query *query)
-{
-	ListCell   *lc;
-
-	if (query->commandType != CMD_SELECT || query->hasSubLinks ||
-		query->hasAggs || query->hasWindowFuncs || query->hasTargetSRFs ||
-		query->cteList != NIL || query->setOperations != NULL ||
-		query->sortClause != NIL || query->groupClause != NIL ||
-		query->distinctClause != NIL || query->havingQual != NULL || query->rowMarks != NIL ||
-		query->limitCount != NULL || query->limitOffset != NULL ||
-		!is_simple(query->jointree->quals, 0))
-		return false;
-	foreach(lc, query->rtable)
-		if (lfirst_node(RangeTblEntry, lc)->rtekind != RTE_RELATION ||
-			lfirst_node(RangeTblEntry, lc)->tablesample != NULL ||
-			lfirst_node(RangeTblEntry, lc)->securityQuals != NIL)
-			return false;
-	foreach(lc, query->jointree->fromlist)
-		if (!IsA(lfirst(lc), RangeTblRef))
-			return false;
-	foreach(lc, query->targetList)
-	{
-		Node	   *expr = (Node *) lfirst_node(TargetEntry, lc)->expr;
-
-		if (!IsA(expr, Var) && !is_simple(expr, 0))
-			return false;
-	}
-	return true;
-}
-
 List *
 cpii_trust_collect(Query *query)
 {
 	List	   *found = NIL;
-	ListCell   *lc;
 
-	if (is_simple_query(query))
-	{
-		foreach(lc, query->rtable)
-			collect_table(lfirst_node(RangeTblEntry, lc), &found);
-	}
-	else
-		(void) collect_walker((Node *) query, &found);
+	(void) collect_walker((Node *) query, &found);
 	return found;
 }
 
