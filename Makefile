@@ -36,7 +36,6 @@ OBJS = \
 	src/crypto/keyring_ask.o \
 	src/crypto/keystore.o \
 	src/crypto/locked.o \
-	src/crypto/mac.o \
 	src/crypto/shamir.o \
 	src/crypto/signature.o \
 	src/sealed/custom_class.o \
@@ -172,7 +171,11 @@ OBJS = \
 	src/people/duty.o \
 	src/people/seal_duties.o \
 	src/people/feed.o \
+	src/people/envelope_close.o \
+	src/people/envelope_open.o \
 	src/people/guess.o \
+	src/people/held_account.o \
+	src/people/held_room.o \
 	src/people/leaver.o \
 	src/people/lockout.o \
 	src/people/login_hook.o \
@@ -192,6 +195,7 @@ OBJS = \
 	src/people/roster_change.o \
 	src/people/roster_file.o \
 	src/people/roster_read.o \
+	src/people/sealed_account.o \
 	src/people/set_actor.o \
 	src/people/standby.o
 
@@ -226,6 +230,7 @@ SCHEMA_PARTS = \
 	schema/62_tickets.sql \
 	schema/63_destroy.sql \
 	schema/64_maintenance.sql \
+	schema/66_envelopes.sql \
 	schema/65_posture.sql \
 	schema/64_export.sql \
 	schema/80_grants.sql \
@@ -235,7 +240,7 @@ SCHEMA_PARTS = \
 DATA_built = courier_pii--$(EXTVERSION).sql
 PG_CPPFLAGS = -I$(shell $(PG_CONFIG) --includedir) -I$(CURDIR)/src -DCOURIER_PII_VERSION=\"$(EXTVERSION)\"
 PG_CFLAGS = -fvisibility=hidden $(CPII_CFLAGS)
-SHLIB_LINK = -lcrypto -lpq -lpthread
+SHLIB_LINK = -lcrypto -lpq
 
 REGRESS = \
 	01_type \
@@ -271,6 +276,7 @@ REGRESS = \
 	61_freeze \
 	65_purge \
 	66_pure_plan \
+	66_envelopes \
 	36_tail_view \
 	99_privileges
 ISOLATION = policy_change write_conflict index_writers

@@ -84,6 +84,8 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 		'enter it with courier_pii.add_account(), or take LOGIN away'
 	FROM pg_authid r WHERE r.rolcanlogin
 	AND NOT EXISTS (SELECT FROM courier_pii.account_register a WHERE a.login_role::oid = r.oid)
+	AND NOT EXISTS (SELECT FROM courier_pii.sealed_account s WHERE s.login_role::oid = r.oid)
+	AND NOT EXISTS (SELECT FROM courier_pii.joint_account j WHERE j.login_role::oid = r.oid)
 	UNION ALL
 	SELECT 'password', 'high', r.rolname, 'stored as MD5', 'have it changed with password_encryption = scram-sha-256'
 	FROM pg_authid r WHERE r.rolcanlogin AND r.rolpassword LIKE 'md5%'
@@ -115,6 +117,9 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 	UNION ALL
 	SELECT 'limit', 'medium', l.grantee::text, 'a limit is not set (NULL = unlimited)', 'call courier_pii.set_limit()'
 	FROM courier_pii.limits l WHERE l.per_statement IS NULL OR l.per_hour IS NULL OR l.per_day IS NULL
+	UNION ALL
+	SELECT 'envelope', h.severity, h.object, h.finding, h.remedy
+	FROM courier_pii.held_account_posture() h
 	-- the version
 	UNION ALL
 	SELECT 'version', 'high', 'PostgreSQL ' || current_setting('server_version'), 'has known security holes',

@@ -65,6 +65,8 @@ int			cpii_mask_cache = 1024;
 int			cpii_password_classes = 3;
 char	   *cpii_password_dictionary = NULL;
 int			cpii_password_grace = 3;
+int			cpii_envelope_emergency = CPII_EMERGENCY_REFUSE;
+int			cpii_envelope_time = 2 * 3600;
 int			cpii_password_history = 12;
 int			cpii_password_max_age = 30;
 int			cpii_password_max_run = 3;
@@ -96,6 +98,12 @@ static const struct config_enum_entry audit_sync_options[] = {
 	{"off", CPII_SYNC_OFF, false},
 	{"bulk", CPII_SYNC_BULK, false},
 	{"all", CPII_SYNC_ALL, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry emergency_options[] = {
+	{"refuse", CPII_EMERGENCY_REFUSE, false},
+	{"local", CPII_EMERGENCY_LOCAL, false},
 	{NULL, 0, false}
 };
 
@@ -305,6 +313,14 @@ cpii_settings_init(void)
 							 "With \"warn\" a statement over its limit is recorded and warned about, not ended.  Masks are never affected.",
 							 &cpii_enforcement, CPII_ENFORCE_ON, enforcement_options,
 							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomEnumVariable("courier_pii.envelope_emergency",
+							 "Sets whether an envelope may be opened without a ticket.",
+							 NULL, &cpii_envelope_emergency, CPII_EMERGENCY_REFUSE, emergency_options,
+							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.envelope_time",
+							"Sets the longest time for which an opened envelope's account may log in.",
+							NULL, &cpii_envelope_time, 2 * 3600, 1, 24 * 3600,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("courier_pii.estimate_factor",
 							"Sets how far above the limit an estimate must be to refuse a statement before its first row.",
 							"A multiple of the person's limit per statement; 0 turns estimates off.",

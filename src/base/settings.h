@@ -39,6 +39,13 @@ typedef enum CpiiAddressConflict
 	CPII_CONFLICT_REJECT
 } CpiiAddressConflict;
 
+/* opening an envelope without a ticket */
+typedef enum CpiiEmergency
+{
+	CPII_EMERGENCY_REFUSE,
+	CPII_EMERGENCY_LOCAL		/* from the server's own machine */
+} CpiiEmergency;
+
 typedef enum CpiiUnregisteredLogin
 {
 	CPII_UNREGISTERED_ALLOW,
@@ -121,6 +128,8 @@ extern int	cpii_login_max_failures;
 extern int	cpii_password_classes;
 extern char *cpii_password_dictionary;
 extern int	cpii_password_grace;
+extern int	cpii_envelope_emergency;	/* CpiiEmergency */
+extern int	cpii_envelope_time;	/* seconds */
 extern int	cpii_password_history;
 extern int	cpii_password_max_age;
 extern int	cpii_password_max_run;

@@ -37,6 +37,7 @@
 #include "guard/maintenance.h"
 #include "guard/ticket.h"
 #include "people/duty.h"
+#include "people/held.h"
 #include "people/password.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
@@ -512,6 +513,8 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 		cpii_roster_check();
 	if (cpii_roster_restricted && cpii_internal_depth == 0)
 		cpii_password_gate_utility(pstmt->utilityStmt);
+	if (cpii_internal_depth == 0)
+		cpii_held_utility(pstmt->utilityStmt);
 	cpii_forbidden_utility(pstmt->utilityStmt);
 
 	if (cpii_internal_depth > 0 || is_plain(pstmt->utilityStmt) ||

@@ -30,6 +30,7 @@
 #include "base/session.h"
 #include "crypto/shamir.h"
 #include "base/settings.h"
+#include "people/held.h"
 #include "people/lockout.h"
 #include "people/login_hook.h"
 #include "people/login_rule.h"
@@ -109,6 +110,10 @@ typedef struct Refusal
 static const Refusal disabled = {
 	"account disabled", gettext_noop("account of role \"%s\" is disabled"), NULL
 };
+static const Refusal held = {
+	"account is sealed or joint", gettext_noop("account of role \"%s\" is disabled"),
+	gettext_noop("It is sealed in an envelope, or its custodians are not both at work.")
+};
 static const Refusal locked = {
 	"account locked", gettext_noop("account of role \"%s\" is locked"),
 	gettext_noop("There were too many failed logins.  Wait, or ask an account administrator to unlock it.")
@@ -131,7 +136,7 @@ static const Refusal unregistered = {
 static const Refusal *
 rules_refuse(Oid role, const RosterFacts *facts, const CpiiPlace *place)
 {
-	if ((facts->flags & ROSTER_PERSON) == 0)
+	if ((facts->flags & (ROSTER_PERSON | ROSTER_HELD)) == 0)
 	{
 		/* the emergency path: a superuser on the machine itself */
 		if (cpii_unregistered_login == CPII_UNREGISTERED_REJECT &&
@@ -221,7 +226,8 @@ login_failed(const CpiiActor *actor, const CpiiPlace *place, bool tls)
 		record_login(actor, CPII_ACT_LOGIN_DENIED, "denied",
 					 ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
 					 reason_detail(detail, sizeof(detail),
-								   expired ? "password has expired"
+								   cpii_held_role(actor->login) ? held.reason
+								   : expired ? "password has expired"
 								   : "authentication failed", suppressed));
 }
 
@@ -254,7 +260,7 @@ client_authentication(Port *port, int status)
 	if (!OidIsValid(role))
 		return;					/* the server says so itself */
 	if (OidIsValid(cpii_roster_denied(role, role, role)))
-		refuse_login(&actor, &place, &disabled);
+		refuse_login(&actor, &place, cpii_held_role(role) ? &held : &disabled);
 	if (cpii_lockout_locked(role, &place))
 		refuse_login(&actor, &place, &locked);
 	copy_facts(role, &facts);
@@ -272,6 +278,8 @@ client_authentication(Port *port, int status)
 			refuse_login(&actor, &place, &shared);
 	}
 	cpii_lockout_succeeded(role, &place);
+	if ((facts.flags & ROSTER_HELD) && !TIMESTAMP_IS_NOEND(facts.not_after))
+		cpii_held_end_at(facts.not_after);
 	if (actor.proof == CPII_PROOF_LOGIN)
 	{
 		note_login(role);

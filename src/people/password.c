@@ -44,6 +44,7 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "base/ticket.h"
+#include "people/held.h"
 #include "people/lockout.h"
 #include "people/password.h"
 #include "people/password_rule.h"
@@ -438,8 +439,8 @@ cpii_password_expired(Oid role)
 /* ---- functions ---- */
 
 /* set a password that was checked, by a statement of our own */
-static void
-store_password(Oid role, const char *role_name, const char *password)
+void
+cpii_password_store(Oid role, const char *role_name, const char *password)
 {
 	char	   *verifier = encrypt_password(PASSWORD_TYPE_SCRAM_SHA_256, role_name,
 											password);
@@ -488,6 +489,18 @@ password_argument(FunctionCallInfo fcinfo, int n, const char *name)
 	return text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
+/* the password of a sealed or joint account is nobody's alone */
+static void
+refuse_held(Oid role)
+{
+	if (cpii_held_role(role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("password of role \"%s\" is held by custodians",
+						GetUserNameFromId(role, false)),
+				 errhint("See courier_pii.reseal_envelope() and courier_pii.set_joint_password().")));
+}
+
 /* a person's own password: the old one proves who asks */
 Datum
 cpii_change_password(PG_FUNCTION_ARGS)
@@ -503,6 +516,7 @@ cpii_change_password(PG_FUNCTION_ARGS)
 	cpii_password_scrub_call();
 	old_password = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
 	new_password = password_argument(fcinfo, 1, "new_password");
+	refuse_held(role);
 	PreventCommandIfReadOnly("change_password()");
 	role_name = GetUserNameFromId(role, false);
 	verifier = stored_verifier(role);
@@ -529,7 +543,7 @@ cpii_change_password(PG_FUNCTION_ARGS)
 	cpii_password_check(role, role_name, new_password);
 
 	SPI_connect();
-	store_password(role, role_name, new_password);
+	cpii_password_store(role, role_name, new_password);
 	cpii_password_enter(role, CPII_PASSWORD_SELF, false, cpii_text_or_null(fcinfo, 2));
 	SPI_finish();
 	cpii_wipe(new_password, strlen(new_password));
@@ -552,6 +566,7 @@ cpii_set_password(PG_FUNCTION_ARGS)
 	role = cpii_role_argument(fcinfo, 0);
 	role_name = cpii_role_name(role);
 	password = password_argument(fcinfo, 1, "new_password");
+	refuse_held(role);
 	if (!roster_facts(role, &facts) || superuser_arg(role))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -565,7 +580,7 @@ cpii_set_password(PG_FUNCTION_ARGS)
 	cpii_password_check(role, role_name, password);
 
 	SPI_connect();
-	store_password(role, role_name, password);
+	cpii_password_store(role, role_name, password);
 	cpii_password_enter(role, CPII_PASSWORD_ADMIN,
 						(facts.flags & ROSTER_SERVICE) == 0,
 						cpii_text_or_null(fcinfo, 2));
@@ -591,6 +606,7 @@ cpii_suspect_leak(PG_FUNCTION_ARGS)
 	if (GetAuthenticatedUserId() != role &&
 		!cpii_session_has_duty("pii_security_admin"))
 		cpii_require_duty("pii_account_admin");
+	refuse_held(role);
 	if (!roster_facts(role, &facts))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

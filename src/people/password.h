@@ -20,6 +20,13 @@
 extern void cpii_password_check(Oid role, const char *role_name,
 								const char *password);
 
+/*
+ * Set a password without asking the rules; the text is nowhere but in the
+ * catalog, as a verifier.  SPI is connected.
+ */
+extern void cpii_password_store(Oid role, const char *role_name,
+								const char *password);
+
 /* has the password's own end ("VALID UNTIL") passed?  Shared catalogs only */
 extern bool cpii_password_expired(Oid role);
 

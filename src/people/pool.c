@@ -46,7 +46,9 @@ person_facts(Oid role, RosterFacts *facts)
 
 	LWLockAcquire(cpii_roster_lock, LW_SHARED);
 	entry = cpii_roster_find(role);
-	if (entry != NULL && (entry->facts.flags & ROSTER_PERSON))
+	/* nobody reaches a sealed or joint account through a pool */
+	if (entry != NULL && (entry->facts.flags & ROSTER_PERSON) &&
+		(entry->facts.flags & ROSTER_HELD) == 0)
 	{
 		*facts = entry->facts;
 		found = true;

@@ -33,6 +33,7 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "people/held.h"
 #include "people/lockout.h"
 #include "people/login_hook.h"
 #include "people/password.h"
@@ -61,6 +62,7 @@ static struct
 	Oid			outer;
 	Oid			denied;
 	TimestampTz deadline;		/* when the verdict must be looked up again */
+	TimestampTz held_until;		/* end of an opened envelope's login */
 }			verdict;
 
 /* ---- the table ---- */
@@ -193,7 +195,7 @@ cpii_roster_compact(void)
 	{
 		RosterEntry *e = &entries[i];
 
-		if ((e->facts.flags & ROSTER_PERSON) == 0 &&
+		if ((e->facts.flags & (ROSTER_PERSON | ROSTER_HELD)) == 0 &&
 			e->pending_deny == 0 && e->pending_other == 0)
 			continue;
 		if (kept != i)
@@ -331,11 +333,22 @@ role_restricted(Oid role, TimestampTz *deadline)
 	return false;
 }
 
+/* when the time of an opened envelope ends; DT_NOEND for all other accounts */
+static TimestampTz
+end_of_held(Oid role)
+{
+	RosterEntry *entry = cpii_roster_find(role);
+
+	return entry != NULL && (entry->facts.flags & ROSTER_HELD) ?
+		entry->facts.not_after : DT_NOEND;
+}
+
 Oid
 cpii_roster_denied(Oid login, Oid session, Oid outer)
 {
 	uint64		generation;
 	TimestampTz deadline = DT_NOEND;
+	TimestampTz held_until;
 	Oid			denied = InvalidOid;
 
 	if (cpii_roster_table == NULL)
@@ -362,6 +375,7 @@ cpii_roster_denied(Oid login, Oid session, Oid outer)
 			 role_denied(outer, &deadline))
 		denied = outer;
 	cpii_roster_restricted = role_restricted(login, &deadline);
+	held_until = end_of_held(login);
 	LWLockRelease(cpii_roster_lock);
 
 	verdict.generation = generation;
@@ -370,6 +384,7 @@ cpii_roster_denied(Oid login, Oid session, Oid outer)
 	verdict.outer = outer;
 	verdict.denied = denied;
 	verdict.deadline = deadline;
+	verdict.held_until = held_until;
 	verdict.valid = true;
 	return denied;
 }
@@ -447,7 +462,11 @@ check_again(void)
 	denied = cpii_roster_denied(MyProc->roleId, GetSessionUserId(),
 								GetOuterUserId());
 	if (likely(!OidIsValid(denied)))
+	{
+		if (!TIMESTAMP_IS_NOEND(verdict.held_until))
+			cpii_held_end_at(verdict.held_until);
 		return;
+	}
 	if (CPII_IS_AUTOVACUUM() || is_own_worker())
 		return;
 
@@ -508,4 +527,5 @@ cpii_people_init(void)
 	cpii_password_init();
 	cpii_standby_init();
 	cpii_duties_init();
+	cpii_held_init();
 }

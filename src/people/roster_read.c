@@ -27,6 +27,7 @@
 
 #include "base/errcodes.h"
 #include "base/internal.h"
+#include "people/held.h"
 #include "people/register.h"
 #include "people/roster.h"
 #include "people/roster_table.h"
@@ -65,6 +66,32 @@ static const char *const read_register =
 " LEFT JOIN unit u ON u.code = s.org"
 " LEFT JOIN pg_catalog.pg_authid p ON p.oid = a.login_role"
 " WHERE $1::pg_catalog.text IS NULL OR a.staff_no = $1"
+" ORDER BY 5 DESC";
+
+/*
+ * The same columns of sealed and joint accounts; $2 = role, or null for all.
+ * An opened envelope acts for the person who opened it, a joint account for
+ * its first custodian.
+ */
+static const char *const read_held =
+"SELECT e.login_role::pg_catalog.oid, s.staff_no, s.org, s.details ->> 'client',"
+" e.state <> 'open' OR s.status IS DISTINCT FROM 'active', e.open_until,"
+" false, true, false, NULL::pg_catalog.timestamptz, NULL::pg_catalog.int2,"
+" NULL::pg_catalog.int2, NULL::pg_catalog.int2, NULL::pg_catalog.cidr[], false"
+" FROM courier_pii.sealed_account e"
+" LEFT JOIN courier_pii.staff_register s ON s.staff_no = e.opened_by_staff_no"
+" WHERE ($1::pg_catalog.text IS NULL OR s.staff_no = $1)"
+" AND ($2::pg_catalog.oid IS NULL OR e.login_role = $2)"
+" UNION ALL"
+" SELECT j.login_role::pg_catalog.oid, s.staff_no, s.org, s.details ->> 'client',"
+" j.state <> 'ready' OR s.status IS DISTINCT FROM 'active' OR t.status IS DISTINCT FROM 'active',"
+" LEAST(s.departed_at, t.departed_at), false, true, false, j.password_set_at,"
+" NULL, NULL, NULL, NULL, j.presence"
+" FROM courier_pii.joint_account j"
+" LEFT JOIN courier_pii.staff_register s ON s.staff_no = j.first_staff_no"
+" LEFT JOIN courier_pii.staff_register t ON t.staff_no = j.second_staff_no"
+" WHERE ($1::pg_catalog.text IS NULL OR $1 IN (j.first_staff_no, j.second_staff_no))"
+" AND ($2::pg_catalog.oid IS NULL OR j.login_role = $2)"
 " ORDER BY 5 DESC";
 
 static void
@@ -110,69 +137,131 @@ copy_networks(RosterFacts *facts, Datum array)
 	}
 }
 
+/* one row of either query */
+static void
+copy_account(HeapTuple row, SPITupleTable *rows, uint64 n, RosterAccount *a)
+{
+	RosterFacts *f = &a->facts;
+	TupleDesc	desc = rows->tupdesc;
+	Datum		networks;
+	bool		isnull;
+
+	a->role = DatumGetObjectId(scalar(row, desc, 1, (Datum) 0));
+	copy_text(rows, n, 2, f->staff_no, sizeof(f->staff_no));
+	copy_text(rows, n, 3, f->org, sizeof(f->org));
+	copy_text(rows, n, 4, f->client, sizeof(f->client));
+	f->flags = f->staff_no[0] != '\0' ? ROSTER_PERSON : 0;
+	if (DatumGetBool(scalar(row, desc, 5, BoolGetDatum(false))))
+		f->flags |= ROSTER_DENIED;
+	f->not_after = DatumGetTimestampTz(scalar(row, desc, 6,
+											  TimestampTzGetDatum(DT_NOEND)));
+	if (DatumGetBool(scalar(row, desc, 7, BoolGetDatum(false))))
+		f->flags |= ROSTER_SERVICE;
+	if (DatumGetBool(scalar(row, desc, 8, BoolGetDatum(false))))
+		f->flags |= ROSTER_SHARED;
+	if (DatumGetBool(scalar(row, desc, 9, BoolGetDatum(false))))
+		f->flags |= ROSTER_MUST_CHANGE;
+	f->password_set = DatumGetTimestampTz(scalar(row, desc, 10,
+												 TimestampTzGetDatum(DT_NOBEGIN)));
+	f->from_minute = DatumGetInt16(scalar(row, desc, 11, Int16GetDatum(-1)));
+	f->to_minute = DatumGetInt16(scalar(row, desc, 12, Int16GetDatum(-1)));
+	f->weekdays = (uint8) DatumGetInt16(scalar(row, desc, 13,
+											   Int16GetDatum(ROSTER_ALL_DAYS)));
+	networks = SPI_getbinval(row, desc, 14, &isnull);
+	if (!isnull)
+		copy_networks(f, networks);
+}
+
+/* SPI is connected; an account of a person, or only held ones, or all */
+static RosterAccount *
+read_accounts(const char *staff_no, Oid role, bool read_only,
+			  MemoryContext context, uint64 *count)
+{
+	Oid			types[2] = {TEXTOID, OIDOID};
+	Datum		values[2] = {(Datum) 0, (Datum) 0};
+	char		nulls[2] = {'n', 'n'};
+	RosterAccount *accounts;
+	bool		everybody = staff_no == NULL && !OidIsValid(role);
+	uint64		n = 0;
+
+	if (staff_no != NULL)
+	{
+		values[0] = CStringGetTextDatum(staff_no);
+		nulls[0] = ' ';
+	}
+	if (OidIsValid(role))
+	{
+		values[1] = ObjectIdGetDatum(role);
+		nulls[1] = ' ';
+	}
+	if (!OidIsValid(role))
+	{
+		cpii_internal_execute(read_register, 1, types, values, nulls, read_only, 0);
+		n = SPI_processed;
+	}
+	accounts = MemoryContextAllocHuge(context, Max(n, 1) * sizeof(RosterAccount));
+	memset(accounts, 0, Max(n, 1) * sizeof(RosterAccount));
+	for (uint64 i = 0; i < n; i++)
+		copy_account(SPI_tuptable->vals[i], SPI_tuptable, i, &accounts[i]);
+	*count = n;
+
+	/* they are few, mostly none */
+	if ((everybody || cpii_held_any()) &&
+		OidIsValid(cpii_relation_oid("sealed_account", true)))
+	{
+		cpii_internal_execute(read_held, 2, types, values, nulls, read_only, 0);
+		n = SPI_processed;
+		if (everybody)
+			cpii_held_set_any(n > 0);
+		if (n > 0)
+		{
+			accounts = repalloc_huge(accounts, (*count + n) * sizeof(RosterAccount));
+			memset(accounts + *count, 0, n * sizeof(RosterAccount));
+		}
+		for (uint64 i = 0; i < n; i++)
+		{
+			RosterAccount *a = &accounts[*count + i];
+
+			copy_account(SPI_tuptable->vals[i], SPI_tuptable, i, a);
+			a->facts.flags |= ROSTER_HELD;
+			if (DatumGetBool(scalar(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
+									15, BoolGetDatum(false))))
+				a->facts.flags |= ROSTER_JOINT;
+		}
+		*count += n;
+	}
+	return accounts;
+}
+
 RosterAccount *
 cpii_roster_read(const char *staff_no, bool read_only, MemoryContext context,
 				 uint64 *count)
 {
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {(Datum) 0};
-	RosterAccount *accounts;
+	return read_accounts(staff_no, InvalidOid, read_only, context, count);
+}
 
-	if (staff_no != NULL)
-		values[0] = CStringGetTextDatum(staff_no);
-	cpii_internal_execute(read_register, 1, types, values,
-						  staff_no ? " " : "n", read_only, 0);
-	*count = SPI_processed;
-	accounts = MemoryContextAllocHuge(context,
-									  Max(*count, 1) * sizeof(RosterAccount));
-	memset(accounts, 0, Max(*count, 1) * sizeof(RosterAccount));
-	for (uint64 i = 0; i < *count; i++)
-	{
-		RosterAccount *a = &accounts[i];
-		RosterFacts *f = &a->facts;
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		Datum		networks;
-		bool		isnull;
+static void
+announce(const char *staff_no, Oid role)
+{
+	uint64		count;
+	RosterAccount *accounts = read_accounts(staff_no, role, false,
+											CurrentMemoryContext, &count);
 
-		a->role = DatumGetObjectId(scalar(row, desc, 1, (Datum) 0));
-		copy_text(SPI_tuptable, i, 2, f->staff_no, sizeof(f->staff_no));
-		copy_text(SPI_tuptable, i, 3, f->org, sizeof(f->org));
-		copy_text(SPI_tuptable, i, 4, f->client, sizeof(f->client));
-		f->flags = ROSTER_PERSON;
-		if (DatumGetBool(scalar(row, desc, 5, BoolGetDatum(false))))
-			f->flags |= ROSTER_DENIED;
-		f->not_after = DatumGetTimestampTz(scalar(row, desc, 6,
-												  TimestampTzGetDatum(DT_NOEND)));
-		if (DatumGetBool(scalar(row, desc, 7, BoolGetDatum(false))))
-			f->flags |= ROSTER_SERVICE;
-		if (DatumGetBool(scalar(row, desc, 8, BoolGetDatum(false))))
-			f->flags |= ROSTER_SHARED;
-		if (DatumGetBool(scalar(row, desc, 9, BoolGetDatum(false))))
-			f->flags |= ROSTER_MUST_CHANGE;
-		f->password_set = DatumGetTimestampTz(scalar(row, desc, 10,
-													 TimestampTzGetDatum(DT_NOBEGIN)));
-		f->from_minute = DatumGetInt16(scalar(row, desc, 11, Int16GetDatum(-1)));
-		f->to_minute = DatumGetInt16(scalar(row, desc, 12, Int16GetDatum(-1)));
-		f->weekdays = (uint8) DatumGetInt16(scalar(row, desc, 13,
-												   Int16GetDatum(ROSTER_ALL_DAYS)));
-		networks = SPI_getbinval(row, desc, 14, &isnull);
-		if (!isnull)
-			copy_networks(f, networks);
-	}
-	return accounts;
+	for (uint64 i = 0; i < count; i++)
+		cpii_roster_change(&accounts[i]);
+	pfree(accounts);
 }
 
 void
 cpii_roster_announce(const char *staff_no)
 {
-	uint64		count;
-	RosterAccount *accounts = cpii_roster_read(staff_no, false,
-											   CurrentMemoryContext, &count);
+	announce(staff_no, InvalidOid);
+}
 
-	for (uint64 i = 0; i < count; i++)
-		cpii_roster_change(&accounts[i]);
-	pfree(accounts);
+void
+cpii_roster_announce_role(Oid role)
+{
+	announce(NULL, role);
 }
 
 void
@@ -331,7 +420,9 @@ registers_changed(void)
 	cpii_internal_execute("SELECT pg_catalog.concat("
 						  " (SELECT pg_catalog.sum(r.xmin::pg_catalog.text::pg_catalog.int8) FROM courier_pii.staff_register r), ' ',"
 						  " (SELECT pg_catalog.sum(r.xmin::pg_catalog.text::pg_catalog.int8) FROM courier_pii.account_register r), ' ',"
-						  " (SELECT pg_catalog.sum(r.xmin::pg_catalog.text::pg_catalog.int8) FROM courier_pii.org_register r))",
+						  " (SELECT pg_catalog.sum(r.xmin::pg_catalog.text::pg_catalog.int8) FROM courier_pii.org_register r), ' ',"
+						  " (SELECT pg_catalog.sum(r.xmin::pg_catalog.text::pg_catalog.int8) FROM courier_pii.sealed_account r), ' ',"
+						  " (SELECT pg_catalog.sum(r.xmin::pg_catalog.text::pg_catalog.int8) FROM courier_pii.joint_account r))",
 						  0, NULL, NULL, NULL, true, 1);
 	sum = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	changed = strcmp(sum, last) != 0;

@@ -29,6 +29,8 @@
 #define ROSTER_SERVICE	0x04	/* an application's login, not a person's own */
 #define ROSTER_SHARED	0x08	/* may be used from several places at once */
 #define ROSTER_MUST_CHANGE	0x10	/* the password must be changed first */
+#define ROSTER_HELD		0x20	/* sealed in an envelope, or joint */
+#define ROSTER_JOINT	0x40	/* the second person has to be present */
 #define ROSTER_ALL_DAYS 0x7F
 
 /* addresses that an account may log in from */
@@ -142,6 +144,8 @@ extern RosterAccount *cpii_roster_read(const char *staff_no, bool read_only,
 									   MemoryContext context, uint64 *count);
 /* read a person's accounts and hand them to cpii_roster_change */
 extern void cpii_roster_announce(const char *staff_no);
+/* the same for one sealed or joint account */
+extern void cpii_roster_announce_role(Oid role);
 
 /* the same for every account of which shared memory knows something else */
 extern void cpii_roster_announce_all(void);
