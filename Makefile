@@ -71,10 +71,12 @@ OBJS = \
 	src/audit/ratchet.o \
 	src/audit/record.o \
 	src/audit/redact.o \
+	src/audit/refused.o \
 	src/audit/segment.o \
 	src/audit/ship.o \
 	src/audit/spool.o \
 	src/audit/spool_flush.o \
+	src/audit/spool_key.o \
 	src/audit/spool_room.o \
 	src/audit/statement.o \
 	src/audit/retention.o \

@@ -3,7 +3,7 @@
 CREATE TABLE courier_pii.alert_rule (
 	name		text CONSTRAINT alert_rule_pkey PRIMARY KEY CHECK (name ~ '^[a-z0-9_]{1,60}$'),
 	kind		text NOT NULL CHECK (kind IN ('volume', 'off_hours', 'new_place', 'refused_attempts',
-					'sequential_walk', 'departed_attempts', 'canary')),
+					'sequential_walk', 'departed_attempts', 'canary', 'tampering')),
 	threshold	bigint NOT NULL CHECK (threshold >= 1),
 	time_window	interval NOT NULL CHECK (time_window BETWEEN '1 minute' AND '7 days'),
 	severity	text NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
@@ -32,7 +32,8 @@ CREATE VIEW courier_pii.alert_rules AS
 		('refused_attempts', 10, '10 minutes', 'warning', 0, 24),
 		('sequential_walk', 20, '1 hour', 'critical', 0, 24),
 		('departed_attempts', 1, '1 day', 'warning', 0, 24),
-		('canary', 1, '1 minute', 'critical', 0, 24))
+		('canary', 1, '1 minute', 'critical', 0, 24),
+		('tampering', 1, '1 minute', 'critical', 0, 24))
 		AS d (name, threshold, time_window, severity, from_hour, to_hour)
 	WHERE NOT EXISTS (SELECT FROM courier_pii.alert_rule r WHERE r.name = d.name);
 
@@ -158,6 +159,8 @@ CREATE FUNCTION courier_pii.alert_evaluate(records integer)
 								AND NOT (date_part('hour', timezone(r.time_zone, a.at)) >= r.from_hour
 									AND date_part('hour', timezone(r.time_zone, a.at)) < r.to_hour)
 							WHEN 'canary' THEN a.action = 'CANARY'
+							WHEN 'tampering' THEN a.action = 'SYSTEM' AND a.outcome = 'error'
+								AND a.command IN ('records refused', 'progress row changed', 'audit_verify')
 							WHEN 'departed_attempts' THEN a.sqlstate = 'PI005' OR EXISTS (
 								SELECT FROM courier_pii.staff_register s
 								WHERE s.staff_no = a.staff_no AND s.departed_at < a.at) END

@@ -78,7 +78,7 @@ put_line(Extract *x, const char *text, size_t len)
 		hash_failed();
 }
 
-/* line feeds inside a value would make two lines of one record */
+/* every byte stays, or the record's hash could not be computed again */
 static void
 append_csv(StringInfo line, const char *value)
 {
@@ -89,7 +89,7 @@ append_csv(StringInfo line, const char *value)
 	{
 		if (*value == '"')
 			appendStringInfoChar(line, '"');
-		appendStringInfoChar(line, *value == '\n' || *value == '\r' ? ' ' : *value);
+		appendStringInfoChar(line, *value);
 	}
 	appendStringInfoChar(line, '"');
 }

@@ -38,7 +38,9 @@
 #include "audit/checkpoint.h"
 #include "audit/ingest.h"
 #include "audit/record.h"
+#include "audit/refused.h"
 #include "audit/spool.h"
+#include "audit/spool_key.h"
 #include "base/compat.h"
 #include "base/internal.h"
 
@@ -238,11 +240,8 @@ collect(const CpiiSegment *segment, int limit, CpiiProgress *progress,
 		MemoryContextReset(per_record);
 		old = MemoryContextSwitchTo(per_record);
 
-		if (record.seq != progress->seq + 1 && progress->found)
-			ereport(LOG,
-					(errmsg("audit records %llu to %llu are missing from the spool",
-							(unsigned long long) progress->seq + 1,
-							(unsigned long long) record.seq - 1)));
+		if (progress->found)
+			cpii_refused_look(segment, progress->seq, &record);
 		if (!progress->found)
 			progress->start_seq = record.seq;
 
@@ -279,6 +278,7 @@ collect(const CpiiSegment *segment, int limit, CpiiProgress *progress,
 		MemoryContextSwitchTo(old);
 		n++;
 	}
+	cpii_refused_end(segment);
 	MemoryContextDelete(per_record);
 	cpii_chain_close(chain);
 	with_this_key += n;
@@ -342,8 +342,12 @@ find_work(const CpiiSpoolState *state, CpiiSegment *segment,
 		{
 			CpiiSpoolRecord record;
 
+			segment->keys = cpii_spool_keys_open(NULL, 0);
 			if (cpii_spool_record(segment, start, progress->seq, &record))
 				return true;
+			/* nothing follows it yet: the record of this will */
+			if (record.changed_before || record.reordered_before)
+				cpii_refused_tail(segment, progress->seq, &record);
 			pfree(segment->data);
 		}
 		if (cursor_segment >= state->segment)
@@ -371,7 +375,7 @@ take_inbox(Oid relid, TupleDesc tupdesc, int limit)
 	bytea	   *data;
 	int64		last_seq;
 
-	cpii_internal_execute("SELECT node, segment, start_offset, last_seq, data FROM courier_pii.audit_inbox"
+	cpii_internal_execute("SELECT node, segment, start_offset, last_seq, data, keys FROM courier_pii.audit_inbox"
 						  " ORDER BY node, last_seq LIMIT 1", 0, NULL, NULL, NULL, true, 1);
 	if (SPI_processed == 0)
 		return false;
@@ -384,6 +388,8 @@ take_inbox(Oid relid, TupleDesc tupdesc, int limit)
 	data = DatumGetByteaPP(SPI_getbinval(tup, desc, 5, &isnull));
 	piece.data = VARDATA_ANY(data);
 	piece.end = piece.start + VARSIZE_ANY_EXHDR(data);
+	data = DatumGetByteaPP(SPI_getbinval(tup, desc, 6, &isnull));
+	piece.keys = cpii_spool_keys_open(VARDATA_ANY(data), VARSIZE_ANY_EXHDR(data));
 
 	cpii_ingest_progress(piece.node, &progress);
 	if (progress.segment != piece.segment || progress.offset < piece.start)

@@ -11,6 +11,13 @@
 /* command of the record that says that the progress row was found changed */
 #define CPII_COMMAND_PROGRESS "progress row changed"
 
+/*
+ * ... that records of a spool were refused, or had gone, before they were in
+ * the table (the detail has which and why); ... that they could not be checked
+ */
+#define CPII_COMMAND_REFUSED "records refused"
+#define CPII_COMMAND_UNPROTECTED "records unprotected"
+
 /* where the table stands with the records of one node */
 typedef struct CpiiProgress
 {

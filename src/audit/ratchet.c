@@ -32,20 +32,9 @@
 #define FILE_LEN (HEAD_LEN + CPII_KEY_LEN + CPII_MAC_LEN)
 
 static bool
-mac_once(const unsigned char *key, const unsigned char *in, size_t len,
-		 unsigned char *out)
-{
-	CpiiMac    *mac = cpii_mac_new(key, CPII_KEY_LEN);
-	bool		ok = mac != NULL && cpii_mac(mac, in, len, out);
-
-	cpii_mac_free(mac);
-	return ok;
-}
-
-static bool
 derive(const unsigned char *key, const char *what, unsigned char *out)
 {
-	return mac_once(key, (const unsigned char *) what, strlen(what), out);
+	return cpii_mac_once(key, (const unsigned char *) what, strlen(what), out);
 }
 
 bool
@@ -53,7 +42,7 @@ cpii_ratchet_step(unsigned char key[CPII_KEY_LEN])
 {
 	static const char label[] = "courier_pii audit ratchet";
 	unsigned char next[CPII_KEY_LEN];
-	bool		ok = mac_once(key, (const unsigned char *) label, sizeof(label) - 1, next);
+	bool		ok = cpii_mac_once(key, (const unsigned char *) label, sizeof(label) - 1, next);
 
 	if (ok)
 		memcpy(key, next, CPII_KEY_LEN);
@@ -91,7 +80,7 @@ apply_pad(const unsigned char *wrap, const unsigned char *head, unsigned char *k
 {
 	unsigned char pad[CPII_MAC_LEN];
 
-	if (!mac_once(wrap, head, HEAD_LEN, pad))
+	if (!cpii_mac_once(wrap, head, HEAD_LEN, pad))
 		return false;
 	for (int i = 0; i < CPII_KEY_LEN; i++)
 		key[i] ^= pad[i];
@@ -120,7 +109,7 @@ read_file(const char *name, unsigned char *key, int *generation)
 	{
 		if (pg_pread(fd, file, sizeof(file), 0) == sizeof(file) &&
 			memcmp(file, MAGIC, 8) == 0 &&
-			mac_once(authenticate, file, FILE_LEN - CPII_MAC_LEN, expected) &&
+			cpii_mac_once(authenticate, file, FILE_LEN - CPII_MAC_LEN, expected) &&
 			memcmp(expected, file + FILE_LEN - CPII_MAC_LEN, CPII_MAC_LEN) == 0)
 		{
 			memcpy(&number, file + 8, 8);
@@ -171,8 +160,8 @@ write_file(const char *name, const unsigned char *key, int generation, bool fres
 	ok = cpii_random(file + 16, NONCE_LEN);
 	memcpy(file + HEAD_LEN, key, CPII_KEY_LEN);
 	ok = ok && apply_pad(wrap, file, file + HEAD_LEN) &&
-		mac_once(authenticate, file, FILE_LEN - CPII_MAC_LEN,
-				 file + FILE_LEN - CPII_MAC_LEN);
+		cpii_mac_once(authenticate, file, FILE_LEN - CPII_MAC_LEN,
+					  file + FILE_LEN - CPII_MAC_LEN);
 	cpii_wipe(wrap, sizeof(wrap));
 	cpii_wipe(authenticate, sizeof(authenticate));
 

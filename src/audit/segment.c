@@ -18,9 +18,10 @@
 #include "utils/timestamp.h"
 
 #include "audit/segment.h"
+#include "audit/spool_key.h"
 
 #define SEGMENT_MAGIC "CPIIAUDT"
-#define SEGMENT_VERSION 1
+#define SEGMENT_VERSION 2
 #define SEGMENT_PREFIX "segment-"
 
 char		cpii_segment_directory[MAXPGPATH];
@@ -167,6 +168,7 @@ cpii_spool_read(uint64 number, uint64 start, uint64 end, CpiiSegment *segment)
 		errno = 0;
 		return false;
 	}
+	segment->keys = NULL;
 	segment->segment = number;
 	segment->first_seq = cpii_segment_get64(header + 24);
 	memcpy(segment->node, header + 40, CPII_NODE_LEN);
@@ -217,14 +219,29 @@ record_at(const CpiiSegment *segment, uint64 offset, uint64 after_seq,
 	length = cpii_segment_get32(p);
 	if (length == 0 || length > CPII_MAX_BODY || cpii_segment_record_size(length) > room)
 		return false;
-	record->seq = cpii_segment_get64(p + 8);
-	if (record->seq <= after_seq)
-		return false;
-	if (cpii_segment_get32(p + 4) != cpii_segment_checksum(p + 8, 8 + length))
+	if (cpii_segment_get32(p + 4) !=
+		cpii_segment_checksum(p + 8, CPII_SPOOL_RECORD_HEADER - 8 + length))
 		return false;
 	if (!all_zero(p + CPII_SPOOL_RECORD_HEADER + length,
 				  cpii_segment_record_size(length) - CPII_SPOOL_RECORD_HEADER - length))
 		return false;
+	if (segment->keys != NULL)
+	{
+		CpiiTagResult result = cpii_spool_keys_check(segment->keys, p + 8,
+													 p + CPII_SPOOL_RECORD_HEADER, length);
+
+		record->changed_before |= result == CPII_TAG_BAD;
+		if (result == CPII_TAG_BAD)
+			return false;
+		record->unprotected = result == CPII_TAG_UNKNOWN;
+	}
+	record->seq = cpii_segment_get64(p + 8);
+	if (record->seq <= after_seq)
+	{
+		record->reordered_before = true;
+		return false;
+	}
+	record->life = cpii_segment_get64(p + 16);
 	record->offset = offset;
 	record->end = offset + cpii_segment_record_size(length);
 	record->body = p + CPII_SPOOL_RECORD_HEADER;
@@ -236,7 +253,10 @@ bool
 cpii_spool_record(const CpiiSegment *segment, uint64 offset, uint64 after_seq,
 				  CpiiSpoolRecord *record)
 {
+	record->unprotected = false;
 	record->damaged_before = false;
+	record->changed_before = false;
+	record->reordered_before = false;
 	if (record_at(segment, offset, after_seq, record))
 		return true;
 	if (offset >= segment->end ||
@@ -250,6 +270,15 @@ cpii_spool_record(const CpiiSegment *segment, uint64 offset, uint64 after_seq,
 		if (record_at(segment, offset, after_seq, record))
 			return true;
 	return false;
+}
+
+const char *
+cpii_spool_problem(const CpiiSpoolRecord *record)
+{
+	return record->changed_before ? "changed: the record in the spool does not match its tag" :
+		record->reordered_before ? "reordered: records in the spool are not in their order" :
+		record->damaged_before ? "damaged: the record in the spool cannot be read" :
+		"missing: the record is not in the spool";
 }
 
 uint64

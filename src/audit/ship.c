@@ -31,6 +31,7 @@
 #include "audit/chain.h"
 #include "audit/ship.h"
 #include "audit/spool.h"
+#include "audit/spool_key.h"
 #include "base/compat.h"
 #include "base/internal.h"
 #include "base/settings.h"
@@ -149,9 +150,10 @@ static bool
 send_piece(const CpiiSegment *segment, uint64 start, uint64 end, uint64 last_seq)
 {
 	char		number[4][32];
-	const char *values[6];
-	int			lengths[6] = {0};
-	int			formats[6] = {0, 0, 0, 0, 0, 1};
+	const char *values[7];
+	int			lengths[7] = {0};
+	int			formats[7] = {0, 0, 0, 0, 0, 1, 1};
+	size_t		keys_length;
 	PGresult   *result;
 	bool		ok;
 
@@ -164,9 +166,11 @@ send_piece(const CpiiSegment *segment, uint64 start, uint64 end, uint64 last_seq
 		values[i + 1] = number[i];
 	values[5] = segment->data + (start - segment->start);
 	lengths[5] = (int) (end - start);
+	values[6] = cpii_spool_keys_entries(segment, start, end, &keys_length);
+	lengths[6] = (int) keys_length;
 	result = PQexecParams(primary,
-						  "SELECT segment, byte_offset, seq FROM courier_pii.audit_receive($1, $2::bigint, $3::bigint, $4::bigint, $5::bigint, $6::bytea)",
-						  6, NULL, values, lengths, formats, 0);
+						  "SELECT segment, byte_offset, seq FROM courier_pii.audit_receive($1, $2::bigint, $3::bigint, $4::bigint, $5::bigint, $6::bytea, $7::bytea)",
+						  7, NULL, values, lengths, formats, 0);
 	ok = take_position(result);
 	PQclear(result);
 	return ok;
@@ -279,15 +283,15 @@ cpii_audit_received(PG_FUNCTION_ARGS)
 
 /*
  * node, segment, start offset, number before the first record, number of the
- * last one, bytes.  What does not follow what we have is left out; the answer
+ * last one, bytes, keys that they are signed with (wrapped).  What does not follow what we have is left out; the answer
  * tells where to go on.
  */
 Datum
 cpii_audit_receive(PG_FUNCTION_ARGS)
 {
 	char	   *node = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Oid			types[6] = {TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, BYTEAOID};
-	Datum		values[6];
+	Oid			types[7] = {TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, BYTEAOID, BYTEAOID};
+	Datum		values[7];
 	CpiiInternalState internal;
 	MemoryContext caller = CurrentMemoryContext;
 	Datum		position;
@@ -300,7 +304,7 @@ cpii_audit_receive(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("records of this node cannot be received"),
 				 errhint("Each server needs a name of its own in courier_pii.node_name.")));
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < 7; i++)
 		values[i] = PG_GETARG_DATUM(i);
 	SPI_connect();
 	cpii_internal_begin(&internal);
@@ -312,9 +316,9 @@ cpii_audit_receive(PG_FUNCTION_ARGS)
 	if (DatumGetInt64(GetAttributeByNum(header, 3, &isnull)) == DatumGetInt64(values[3]))
 	{
 		cpii_internal_execute("INSERT INTO courier_pii.audit_inbox"
-							  " (node, segment, start_offset, first_seq, last_seq, data)"
-							  " VALUES ($1, $2, $3, $4 OPERATOR(pg_catalog.+) 1, $5, $6)",
-							  6, types, values, NULL, false, 0);
+							  " (node, segment, start_offset, first_seq, last_seq, data, keys)"
+							  " VALUES ($1, $2, $3, $4 OPERATOR(pg_catalog.+) 1, $5, $6, $7)",
+							  7, types, values, NULL, false, 0);
 		position = position_of(fcinfo, node);
 	}
 	MemoryContextSwitchTo(caller);

@@ -33,6 +33,7 @@
 #include "audit/inflight.h"
 #include "audit/segment.h"
 #include "audit/spool.h"
+#include "audit/spool_key.h"
 #include "audit/spool_shared.h"
 #include "base/settings.h"
 #include "base/shmem.h"
@@ -254,6 +255,7 @@ cpii_spool_make_ready(void)
 	}
 	shared->retry_at = 0;
 	shared->ready = true;
+	cpii_spool_key_from(shared->next_seq);
 	pg_atomic_write_u64(&shared->done_before, cpii_spool_next_segment(1));
 	if (shared->offset >= CPII_SPOOL_RESERVE_AT)
 		cpii_spool_check_room();
@@ -287,27 +289,42 @@ begin_next_segment(void)
 	return cpii_spool_open_current();
 }
 
+static bool
+cannot_sign(void)
+{
+	strlcpy(cpii_segment_problem_text, "a record could not be signed",
+			sizeof(cpii_segment_problem_text));
+	return false;
+}
+
 uint64
 cpii_spool_append(char *record, size_t body_length, bool sync,
 				  const char **why)
 {
 	uint64		size = cpii_segment_record_size(body_length);
 	uint64		seq = 0;
+	bool		signing;
 
 	*why = cpii_segment_problem_text;
 	Assert(body_length > 0 && body_length <= CPII_MAX_BODY);
 	memset(record + CPII_SPOOL_RECORD_HEADER + body_length, 0,
 		   size - CPII_SPOOL_RECORD_HEADER - body_length);
 	cpii_segment_put32(record, (uint32) body_length);
+	signing = cpii_spool_key_begin(record + CPII_SPOOL_RECORD_HEADER, body_length);
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	if (cpii_spool_make_ready() && cpii_spool_open_current() &&
+	if (!signing)
+		(void) cannot_sign();
+	else if (cpii_spool_make_ready() && cpii_spool_open_current() &&
 		(shared->offset + size <= CPII_SEGMENT_SIZE || begin_next_segment()))
 	{
 		cpii_segment_put64(record + 8, shared->next_seq);
-		cpii_segment_put32(record + 4, cpii_segment_checksum(record + 8, 8 + body_length));
+		signing = cpii_spool_key_end(record + 8) || cannot_sign();
+		cpii_segment_put32(record + 4,
+						   cpii_segment_checksum(record + 8, CPII_SPOOL_RECORD_HEADER - 8 + body_length));
 		errno = 0;
-		if (pg_pwrite(cpii_spool_fd, record, size, (off_t) shared->offset) ==
+		if (signing &&
+			pg_pwrite(cpii_spool_fd, record, size, (off_t) shared->offset) ==
 			(ssize_t) size)
 		{
 			uint64		before = shared->offset;
@@ -318,7 +335,7 @@ cpii_spool_append(char *record, size_t body_length, bool sync,
 						 shared->offset >= CPII_SPOOL_RESERVE_AT))
 				cpii_spool_check_room();
 		}
-		else
+		else if (signing)
 		{
 			if (errno == 0)
 				errno = ENOSPC;
@@ -504,6 +521,7 @@ spool_shmem_init(void *area, bool found, LWLockPadded *locks)
 	pg_atomic_init_u64(&shared->done_before, 0);
 	pg_atomic_init_u32(&shared->refusing, 0);
 	pg_atomic_init_u32(&shared->delay, 0);
+	cpii_spool_key_start();
 	/* after a crash the postmaster comes here again */
 	forget_descriptor();
 	if (!cpii_spool_make_ready())
@@ -538,6 +556,7 @@ cpii_spool_init(void)
 		snprintf(cpii_segment_directory, sizeof(cpii_segment_directory), "%s/%s", DataDir,
 				 cpii_audit_directory);
 
+	cpii_spool_key_init();
 	cpii_shmem_register("courier_pii audit", spool_shmem_size,
 						spool_shmem_init, 2);
 }

@@ -10,7 +10,8 @@
  *		  follows it), segment number 8, first sequence number 8, created 8
  *		  (microseconds since 1970), node name 64, zeros
  *	  record (padded with zeros to a multiple of 8): body length 4, crc32c 4 (of
- *		  what follows it), sequence number 8, body (see chain.h)
+ *		  what follows it), sequence number 8, life 8, tag 16 (see spool_key.h),
+ *		  body (see chain.h)
  *
  * Sequence numbers have no holes over all segments.  One lightweight lock
  * covers position, sequence number and write; everything in shared memory can
@@ -26,7 +27,7 @@
 
 #define CPII_SEGMENT_SIZE		(16 * 1024 * 1024)
 #define CPII_SEGMENT_HEADER		128
-#define CPII_SPOOL_RECORD_HEADER 16
+#define CPII_SPOOL_RECORD_HEADER 40
 #define CPII_MAX_BODY			16384
 #define CPII_NODE_LEN			64
 
@@ -134,6 +135,7 @@ typedef struct CpiiSegment
 	char	   *data;			/* bytes from "start" to "end" of the file */
 	uint64		start;
 	uint64		end;
+	struct CpiiSpoolKeys *keys; /* to check tags; NULL: checksums only */
 } CpiiSegment;
 
 /* the lowest existing segment number >= from; 0 = none */
@@ -141,7 +143,8 @@ extern uint64 cpii_spool_next_segment(uint64 from);
 
 /*
  * Read a segment from byte "start" (0: after the header) up to byte "end".
- * Allocates data.  False when it is not there or has no valid header.
+ * Allocates data; sets no keys.  False when it is not there or has no valid
+ * header.
  */
 extern bool cpii_spool_read(uint64 number, uint64 start, uint64 end,
 							CpiiSegment *segment);
@@ -153,16 +156,23 @@ typedef struct CpiiSpoolRecord
 	uint64		seq;
 	const char *body;
 	size_t		length;
-	bool		damaged_before; /* unreadable bytes lie before it */
+	uint64		life;
+	bool		unprotected;	/* its tag cannot be checked */
+	bool		damaged_before; /* something that is no such record lies before it ... */
+	bool		changed_before; /* ... a record with a wrong tag ... */
+	bool		reordered_before;	/* ... or an intact one with a lower number */
 } CpiiSpoolRecord;
 
 /*
  * The first intact record at or after byte "offset" with a sequence number
  * above after_seq.  False at the end; record->damaged_before then tells whether
- * the bytes up to the end are all zero (clean) or not.
+ * the bytes up to the end are all zero (clean) or not, and the others why.
  */
 extern bool cpii_spool_record(const CpiiSegment *segment, uint64 offset,
 							  uint64 after_seq, CpiiSpoolRecord *record);
+
+/* what is wrong before this record, or with what was found instead of one */
+extern const char *cpii_spool_problem(const CpiiSpoolRecord *record);
 
 extern void cpii_spool_init(void);
 

@@ -25,6 +25,7 @@
 #include "audit/ingest.h"
 #include "audit/record.h"
 #include "audit/spool.h"
+#include "audit/spool_key.h"
 #include "audit/verify.h"
 #include "base/compat.h"
 #include "base/errcodes.h"
@@ -331,7 +332,7 @@ tail_problem(TailProblem *problem, const char *node, int64 segment, int64 seq,
  * is wrong with it.
  */
 static bool
-read_tail(const CpiiSpoolState *state, TailProblem *problem)
+read_tail(const CpiiSpoolState *state, CpiiSpoolKeys *keys, TailProblem *problem)
 {
 	uint64		number;
 	uint64		last = 0;
@@ -365,24 +366,22 @@ read_tail(const CpiiSpoolState *state, TailProblem *problem)
 							 &segment))
 			return tail_problem(problem, segment.node, (int64) number, -1,
 								"damaged: the spool segment cannot be read");
+		segment.keys = keys;
 		if (progress.found && progress.segment == number)
 			position = progress.offset;
 		while (position <= segment.end &&
 			   cpii_spool_record(&segment, position, last, &record))
 		{
-			if (record.seq != last + 1)
+			if (record.seq != last + 1 || record.changed_before || record.reordered_before)
 				return tail_problem(problem, segment.node, (int64) number,
-									(int64) last + 1, record.damaged_before ?
-									"damaged: records in the spool cannot be read" :
-									"missing: records in the spool are not there");
+									(int64) last + 1, cpii_spool_problem(&record));
 			last = record.seq;
 			position = record.end;
 		}
 		pfree(segment.data);
 		if (number == state->segment && last + 1 != state->next_seq)
 			return tail_problem(problem, segment.node, (int64) number,
-								(int64) last + 1,
-								"damaged: records in the spool cannot be read");
+								(int64) last + 1, cpii_spool_problem(&record));
 	}
 	return true;
 }
@@ -392,6 +391,7 @@ check_tail(CpiiVerifier *v)
 {
 	TailProblem problem = {0};
 	CpiiProgress progress;
+	CpiiSpoolKeys *keys = cpii_spool_keys_open(NULL, 0);
 
 	for (int i = 0; i < MAX_RETRIES; i++)
 	{
@@ -412,7 +412,7 @@ check_tail(CpiiVerifier *v)
 							  (int64) progress.segment, (int64) progress.seq + 1,
 							  "missing: the progress row was set back");
 		else
-			ok = read_tail(&state, &problem);
+			ok = read_tail(&state, keys, &problem);
 		PopActiveSnapshot();
 		if (ok)
 			return;

@@ -108,15 +108,29 @@ get_hash(Datum value, bool isnull, unsigned char *hash)
 	return true;
 }
 
+/* is it a record of the worker about this? */
 static bool
-is_progress_note(Datum value, bool isnull)
+is_note(const Datum *values, const bool *nulls, const char *what)
 {
-	text	   *command = isnull ? NULL : DatumGetTextPP(value);
+	text	   *command = nulls[CPII_F_COMMAND] ? NULL : DatumGetTextPP(values[CPII_F_COMMAND]);
 
-	return command != NULL &&
-		VARSIZE_ANY_EXHDR(command) == strlen(CPII_COMMAND_PROGRESS) &&
-		memcmp(VARDATA_ANY(command), CPII_COMMAND_PROGRESS,
-			   strlen(CPII_COMMAND_PROGRESS)) == 0;
+	return command != NULL && VARSIZE_ANY_EXHDR(command) == strlen(what) &&
+		memcmp(VARDATA_ANY(command), what, strlen(what)) == 0;
+}
+
+/* what the worker found in the spool is said for good */
+static void
+report_refused(CpiiVerifier *v, const CpiiNode *node, int64 segment, int64 seq,
+			   Datum detail)
+{
+	static const char mark[] = "\"problem\": \"";
+	char	   *text = DatumGetCString(DirectFunctionCall1(jsonb_out, detail));
+	char	   *problem = strstr(text, mark);
+
+	problem = problem == NULL ? "unexpected" :
+		pnstrdup(problem + strlen(mark), strcspn(problem + strlen(mark), "\""));
+	cpii_verify_report(v, node->name, segment, seq,
+					   "%s: records of the spool were not taken: %s", problem, text);
 }
 
 /* the record follows the last one of the piece: do both fit together? */
@@ -170,7 +184,9 @@ check_record(RowScan *scan, const Datum *values, const bool *nulls)
 						   "changed: the record does not match its hash");
 	if (segment < 1 || (progress->found && segment > (int64) progress->segment))
 		cpii_verify_report(v, node->name, segment, seq, CPII_PROBLEM_SEGMENT);
-	if (is_progress_note(values[CPII_F_COMMAND], nulls[CPII_F_COMMAND]))
+	if (is_note(values, nulls, CPII_COMMAND_REFUSED) && !nulls[CPII_F_DETAIL])
+		report_refused(v, node, segment, seq, values[CPII_F_DETAIL]);
+	if (is_note(values, nulls, CPII_COMMAND_PROGRESS))
 		cpii_verify_report(v, node->name, segment, seq,
 						   "changed: the progress row did not match the record before this one");
 	if (seq >= node->spool_from && progress->found &&

@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 
 #include "audit/spool.h"
+#include "audit/spool_key.h"
 #include "audit/verify.h"
 
 #define HELD 2
@@ -256,12 +257,9 @@ check_segment(CpiiVerifier *v, const CpiiSegment *segment, const CpiiProgress *p
 	{
 		if (record.seq > progress->seq)
 			break;
-		if (record.damaged_before)
+		if (record.damaged_before || record.seq != last + 1)
 			cpii_verify_report(v, segment->node, (int64) segment->segment, (int64) last + 1,
-							   "damaged: the record in the spool cannot be read");
-		else if (record.seq != last + 1)
-			cpii_verify_report(v, segment->node, (int64) segment->segment, (int64) last + 1,
-							   "missing: the record is not in the spool");
+							   "%s", cpii_spool_problem(&record));
 		last = record.seq;
 		position = record.end;
 		if (last == progress->seq &&
@@ -272,7 +270,7 @@ check_segment(CpiiVerifier *v, const CpiiSegment *segment, const CpiiProgress *p
 	/* unreadable bytes behind the last record */
 	if (record.damaged_before && position < segment->end && last <= progress->seq)
 		cpii_verify_report(v, segment->node, (int64) segment->segment, (int64) last + 1,
-						   "damaged: unreadable bytes in the spool");
+						   "%s", cpii_spool_problem(&record));
 }
 
 void
@@ -281,6 +279,7 @@ cpii_verify_spool(CpiiVerifier *v)
 	CpiiSpoolState state;
 	uint64		number;
 	uint64		before = 0;
+	CpiiSpoolKeys *keys = cpii_spool_keys_open(NULL, 0);
 
 	cpii_spool_state(&state);
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -304,6 +303,7 @@ cpii_verify_spool(CpiiVerifier *v)
 			continue;
 		}
 		cpii_ingest_progress(segment.node, &progress);
+		segment.keys = keys;
 		if (progress.found && segment.first_seq <= progress.seq)
 			check_segment(v, &segment, &progress);
 		else if (!progress.found && strcmp(segment.node, cpii_spool_node()) != 0)

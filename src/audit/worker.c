@@ -52,6 +52,7 @@
 #include "audit/record.h"
 #include "audit/ship.h"
 #include "audit/spool.h"
+#include "audit/spool_key.h"
 #include "audit/worker.h"
 #include "base/background.h"
 #include "base/compat.h"
@@ -372,6 +373,7 @@ serve_standby(MemoryContext context)
 		cpii_inflight_sync();
 	}
 	cpii_spool_prepare_spare();
+	cpii_spool_key_care();
 	PG_TRY();
 	{
 		cpii_background_begin("handing over audit records");
@@ -479,6 +481,7 @@ cpii_worker_main(Datum arg)
 			(void) cpii_spool_sync();
 			cpii_inflight_sync();
 		}
+		cpii_spool_key_care();
 		ingest(context);
 		partitions(context);
 		for (int i = 0; i < ntasks; i++)

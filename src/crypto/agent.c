@@ -51,12 +51,25 @@ static TimestampTz tried_at = 0;
 /* a key store is not made during recovery */
 static bool tried_in_recovery = false;
 
+void		(*cpii_agent_unsealed_hook) (const unsigned char audit_key[CPII_KEY_LEN]) = NULL;
+
 CPII_EXPORT void cpii_agent_main(Datum arg);
 
 static void
 set_state(CpiiAgentState state)
 {
 	pg_atomic_write_u32(&cpii_key_table->agent_state, state);
+}
+
+static void
+call_unsealed_hook(void)
+{
+	unsigned char key[CPII_KEY_LEN];
+
+	if (cpii_agent_unsealed_hook != NULL &&
+		cpii_vault_audit_key(key) == CPII_ANSWER_OK)
+		cpii_agent_unsealed_hook(key);
+	cpii_wipe(key, sizeof(key));
 }
 
 /*
@@ -84,6 +97,7 @@ try_unseal(bool again)
 	if (cpii_vault_has_master() && cpii_vault_verify(&detail, &hint))
 	{
 		cpii_vault_read_store();
+		call_unsealed_hook();
 		cpii_key_table_reason(NULL, NULL);
 		set_state(CPII_AGENT_READY);
 		ereport(LOG,

@@ -389,11 +389,35 @@ bool
 cpii_mac(CpiiMac *mac, const unsigned char *in, size_t inlen,
 		 unsigned char out[CPII_MAC_LEN])
 {
+	return cpii_mac_begin(mac, in, inlen) && cpii_mac_end(mac, NULL, 0, out);
+}
+
+bool
+cpii_mac_begin(CpiiMac *mac, const unsigned char *in, size_t inlen)
+{
+	return EVP_MAC_init(mac->ctx, NULL, 0, NULL) == 1 &&
+		EVP_MAC_update(mac->ctx, in, inlen) == 1;
+}
+
+bool
+cpii_mac_end(CpiiMac *mac, const unsigned char *in, size_t inlen,
+			 unsigned char out[CPII_MAC_LEN])
+{
 	size_t		outlen;
 
-	return EVP_MAC_init(mac->ctx, NULL, 0, NULL) == 1 &&
-		EVP_MAC_update(mac->ctx, in, inlen) == 1 &&
+	return (inlen == 0 || EVP_MAC_update(mac->ctx, in, inlen) == 1) &&
 		EVP_MAC_final(mac->ctx, out, &outlen, CPII_MAC_LEN) == 1;
+}
+
+bool
+cpii_mac_once(const unsigned char key[CPII_KEY_LEN], const unsigned char *in,
+			  size_t inlen, unsigned char out[CPII_MAC_LEN])
+{
+	CpiiMac    *mac = cpii_mac_new(key, CPII_KEY_LEN);
+	bool		ok = mac != NULL && cpii_mac(mac, in, inlen, out);
+
+	cpii_mac_free(mac);
+	return ok;
 }
 
 static bool

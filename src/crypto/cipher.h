@@ -80,6 +80,16 @@ extern void cpii_mac_free(CpiiMac *mac);
 extern bool cpii_mac(CpiiMac *mac, const unsigned char *in, size_t inlen,
 					 unsigned char out[CPII_MAC_LEN]);
 
+/* the same in two steps, of which the second one is short */
+extern bool cpii_mac_begin(CpiiMac *mac, const unsigned char *in, size_t inlen);
+extern bool cpii_mac_end(CpiiMac *mac, const unsigned char *in, size_t inlen,
+						 unsigned char out[CPII_MAC_LEN]);
+
+/* HMAC-SHA-256 with a key that is used once */
+extern bool cpii_mac_once(const unsigned char key[CPII_KEY_LEN],
+						  const unsigned char *in, size_t inlen,
+						  unsigned char out[CPII_MAC_LEN]);
+
 /* HKDF-SHA-256 (RFC 5869): 32 bytes for a purpose */
 extern bool cpii_hkdf(const unsigned char *key, size_t keylen,
 					  const unsigned char *salt, size_t saltlen,

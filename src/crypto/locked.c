@@ -46,6 +46,23 @@ cpii_locked_alloc(size_t size, bool *locked)
 	return p;
 }
 
+void *
+cpii_locked_shared(size_t size, bool *locked)
+{
+	void	   *p;
+
+	size = whole_pages(size);
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			 -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	*locked = mlock(p, size) == 0;
+#ifdef MADV_DONTDUMP
+	(void) madvise(p, size, MADV_DONTDUMP);
+#endif
+	return p;
+}
+
 void
 cpii_locked_free(void *p, size_t size)
 {

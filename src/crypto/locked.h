@@ -19,6 +19,9 @@
 extern void *cpii_locked_alloc(size_t size, bool *locked);
 extern void cpii_locked_free(void *p, size_t size);
 
+/* likewise, but shared with all children to come; never freed */
+extern void *cpii_locked_shared(size_t size, bool *locked);
+
 /* no core dumps of this process, no reading of its memory by its own account */
 extern void cpii_process_harden(void);
 

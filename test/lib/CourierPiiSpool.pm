@@ -20,7 +20,7 @@ use warnings;
 
 use Exporter 'import';
 
-our @EXPORT = qw(crc32c write_segment spool_records);
+our @EXPORT = qw(crc32c write_segment spool_records with_checksum);
 
 my @table = map {
 	my $c = $_;
@@ -60,7 +60,7 @@ sub write_segment
 	my ($file, %o) = @_;
 	my $head = pack('Q> Q> Q> a64', $o{number}, $o{first_seq}, 1_700_000_000_000_000, $o{node});
 	$head .= "\0" x (112 - length $head);
-	my $data = 'CPIIAUDT' . pack('N N', 1, crc32c($head)) . $head;
+	my $data = 'CPIIAUDT' . pack('N N', 2, crc32c($head)) . $head;
 	my $seq = $o{first_seq};
 	my $body = '';
 	my $size = length $data;
@@ -68,8 +68,9 @@ sub write_segment
 
 	for (1 .. $o{count})
 	{
-		my $record = pack('Q>', $seq) . record_body(node => $o{node}, $o{record}->($seq));
-		my $whole = pack('N N', length($record) - 8, crc32c($record)) . $record;
+		# no life of a server signed it
+		my $record = pack('Q>', $seq) . "\0" x 24 . record_body(node => $o{node}, $o{record}->($seq));
+		my $whole = pack('N N', length($record) - 32, crc32c($record)) . $record;
 		$whole .= "\0" x (-length($whole) % 8);
 		last if $size + length($whole) > 16 * 1024 * 1024;
 		push @parts, $whole;
@@ -91,14 +92,24 @@ sub spool_records
 	my @records;
 	my $at = 128;
 
-	while ($at + 16 <= length $data)
+	while ($at + 40 <= length $data)
 	{
 		my ($length, $crc, $seq) = unpack('N N Q>', substr($data, $at, 16));
 		last if $length == 0;
-		push @records, [ $at, 16 + $length, $seq ];
-		$at += int((16 + $length + 7) / 8) * 8;
+		push @records, [ $at, 40 + $length, $seq ];
+		$at += int((40 + $length + 7) / 8) * 8;
 	}
 	return @records;
+}
+
+# a record's bytes (with padding) with another checksum, as somebody would make
+# it who has the files and not the key
+sub with_checksum
+{
+	my ($record) = @_;
+	my ($length) = unpack('N', $record);
+	substr($record, 4, 4) = pack('N', crc32c(substr($record, 8, 32 + $length)));
+	return $record;
 }
 
 1;

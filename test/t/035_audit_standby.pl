@@ -61,8 +61,8 @@ for (1 .. 100)
 is($refused, '1', 'arrives as well');
 is(audit($one, 'SELECT * FROM courier_pii.audit_verify()'), '', 'the chains of both nodes are intact');
 is($one->safe_psql($db, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'courier_pii worker'"), '1', 'one worker');
-isnt($one->psql($db, "SELECT courier_pii.audit_receive('one', 1, 128, 0, 1, '')"), 0, 'nobody can send records in our name');
-is(error_as($one, 'clerk', "SELECT courier_pii.audit_receive('x', 1, 128, 0, 1, '')"), '42501', 'nor without the right to');
+isnt($one->psql($db, "SELECT courier_pii.audit_receive('one', 1, 128, 0, 1, '', '')"), 0, 'nobody can send records in our name');
+is(error_as($one, 'clerk', "SELECT courier_pii.audit_receive('x', 1, 128, 0, 1, '', '')"), '42501', 'nor without the right to');
 
 # the primary is away for a while: the standby keeps its records
 $one->stop('fast');

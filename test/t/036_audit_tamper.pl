@@ -1,6 +1,7 @@
 
-# Random changes of the spool (single bytes) and of the audit tables (single
-# records, made without the library): every one of them is found.
+# Random changes of the spool (single bytes; single records with their checksums,
+# in the table or waiting for it) and of the audit tables (single records, made
+# without the library): every one of them is found.
 # COURIER_PII_CHANGES sets their number.
 
 use strict;
@@ -20,6 +21,7 @@ note "seed $seed";
 
 my $node = CourierPii->new_node('tamper', conf => "courier_pii.audit_spool_keep = 3600\nautovacuum = off\n");
 my $db = $CourierPii::DATABASE;
+sub pick { return $_[ int rand @_ ]; }
 load_sample($node, rows => 20);
 query_as($node, 'clerk', join(';', map { "SET courier_pii.purpose = 'p$_'; SELECT recv_phone, recv_name FROM masked.shipment WHERE id = " . (1 + $_ % 20) } 1 .. 150));
 is(audit($node, 'SELECT * FROM courier_pii.audit_verify()'), '', 'intact');
@@ -30,7 +32,7 @@ my ($found, $done, @missed) = (0, 0);
 # ---- bytes of the spool ----
 
 my ($file) = glob "$node->{courier_pii}{audit_directory}/segment-*";
-my $bytes = int($CHANGES * 0.9);
+my $bytes = int($CHANGES * 0.45);
 my $auditor = login($node, $node->{courier_pii}{auditor});
 for (1 .. $bytes)
 {
@@ -58,14 +60,64 @@ for (1 .. $bytes)
 is($found, $bytes, "$bytes single bytes of the spool changed: all found") or diag "@missed";
 is(audit($node, 'SELECT * FROM courier_pii.audit_verify()'), '', 'put right, it is intact');
 
+# ---- records of the spool, with checksums ----
+
+# half of them wait: nobody can put them into the table while this lock is held
+my $lock = $node->background_psql($db);
+$lock->query_safe('BEGIN; LOCK TABLE courier_pii.audit_record IN SHARE MODE');
+my $ingested = $node->safe_psql($db, 'SELECT ingested_seq FROM courier_pii.audit_state()');
+query_as($node, 'clerk', join(';', map { "SET courier_pii.purpose = 'w$_'; SELECT recv_phone, recv_name FROM masked.shipment WHERE id = " . (1 + $_ % 20) } 1 .. 150));
+my $image = slurp_file($file);
+my @spool = spool_records($image);
+my @parts;
+foreach my $i (0 .. $#spool - 1)
+{
+	push @parts, { at => $spool[$i][0], seq => $spool[$i][2], length => $spool[$i][1] - 40,
+		bytes => substr($image, $spool[$i][0], $spool[ $i + 1 ][0] - $spool[$i][0]) };
+}
+my @ahead = grep { $_ > 0 && $parts[$_]{seq} > $ingested } 0 .. $#parts - 1;
+my @behind = grep { $_ > 0 && $parts[$_]{seq} < $ingested } 0 .. $#parts - 1;
+my $records = int($CHANGES * 0.45);
+my $waiting = 0;
+($found, @missed) = (0);
+my @ways = (
+	[ text => sub { my ($p, $n) = @_; my $b = $p->{bytes}; my $at = 40 + int rand $p->{length}; substr($b, $at, 1) = chr((ord(substr $b, $at, 1) + 1 + int rand 255) % 256); return with_checksum($b); } ],
+	[ number => sub { my ($p) = @_; my $b = $p->{bytes}; substr($b, 8, 8) = pack('Q>', $p->{seq} + 1 + int rand 1000); return with_checksum($b); } ],
+	[ life => sub { my ($p) = @_; my $b = $p->{bytes}; substr($b, 16, 8) = pack('Q>', 1 + int rand 1 << 40); return with_checksum($b); } ],
+	[ tag => sub { my ($p) = @_; my $b = $p->{bytes}; substr($b, 24, 16) = join '', map { chr rand 256 } 1 .. 16; return with_checksum($b); } ],
+	[ exchanged => sub { my ($p, $n) = @_; return $n->{bytes} . $p->{bytes}; } ],
+	[ removed => sub { my ($p, $n) = @_; return $n->{bytes} . "\0" x length $p->{bytes}; } ],
+	[ twice => sub { my ($p, $n) = @_; my $b = $p->{bytes}; return length $n->{bytes} >= length $b ? $b . $b . "\0" x (length($n->{bytes}) - length $b) : "\0" x length $b; } ],
+	[ forged => sub { my ($p, $n) = @_; my $b = $n->{bytes}; return length $b == length $p->{bytes} ? do { substr($b, 8, 8) = pack('Q>', $p->{seq}); with_checksum($b) } : "\0" x length $p->{bytes}; } ]);
+open my $spool_file, '+<:raw', $file or die $!;
+for (1 .. $records)
+{
+	my $i = $_ % 2 ? pick(@ahead) : pick(@behind);
+	my ($name, $way) = @{ pick(@ways) };
+	my ($p, $n) = @parts[ $i, $i + 1 ];
+	$waiting++ if $p->{seq} > $ingested;
+	sysseek $spool_file, $p->{at}, 0;
+	syswrite $spool_file, $way->($p, $n);
+	my $problems_found = query_as($node, $node->{courier_pii}{auditor}, $problems);
+	sysseek $spool_file, $p->{at}, 0;
+	syswrite $spool_file, $p->{bytes} . $n->{bytes};
+	if ($problems_found > 0) { $found++; }
+	else { push @missed, "$name $p->{seq}"; }
+}
+close $spool_file;
+is($found, $records, "$records records of the spool changed with their checksums ($waiting of them not ingested): all found") or diag "@missed";
+$lock->query_safe('COMMIT');
+$lock->quit;
+is(audit($node, 'SELECT * FROM courier_pii.audit_verify()'), '', 'put right, they are ingested and intact');
+is(audit($node, q{SELECT count(*) FROM courier_pii.audit_log WHERE purpose LIKE 'w%' AND action = 'READ' AND phase <> 'BEGIN'}), '150', 'all of them');
+
 # ---- records of the tables ----
 
-my $changes = $CHANGES - $bytes;
+my $changes = $CHANGES - $bytes - $records;
 my $b = 'courier_pii.audit_record';
 my $spool = $node->{courier_pii}{audit_directory};
 my $kept = PostgreSQL::Test::Utils::tempdir('kept');
 my $places = $node->data_dir;
-sub pick { return $_[ int rand @_ ]; }
 
 audit($node, 'SELECT courier_pii.audit_checkpoint()');
 my $top = $node->safe_psql($db, "SELECT written_seq - 40 FROM courier_pii.audit_state()");
