@@ -154,6 +154,7 @@ OBJS = \
 	src/guard/replication.o \
 	src/guard/leak_mark.o \
 	src/guard/package.o \
+	src/guard/prepared.o \
 	src/guard/purge.o \
 	src/guard/statement_hooks.o \
 	src/guard/ticket.o \

@@ -2,13 +2,75 @@
 -- 65_posture.sql: what is weak about this server, and what to do
 -- ---------------------------------------------------------------------------
 
--- security releases: the first minor version of each major version without
--- known holes.  Update it with each release of the extension.
-CREATE FUNCTION courier_pii.safe_minor_versions(OUT major integer, OUT minor integer)
+-- Security releases of PostgreSQL: for each major version the last minor version
+-- that closed known holes, its day, and the day on which the last fixes come.
+-- Source: https://www.postgresql.org/support/security/ and .../support/versioning/
+-- and the change logs of the distributions, as of 2026-11-22.  Whoever runs an
+-- older extension enters later releases with set_safe_minor_version().
+CREATE FUNCTION courier_pii.known_minor_versions(OUT major integer, OUT minor integer,
+		OUT released date, OUT supported_until date)
 	RETURNS SETOF record
 	LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 4
 	SET search_path = pg_catalog, pg_temp
-	AS $$ VALUES (15, 14), (16, 10), (17, 6), (18, 0) $$;
+	AS $$ VALUES
+		(15, 20, DATE '2026-11-12', DATE '2027-11-11'),
+		(16, 16, DATE '2026-11-12', DATE '2028-11-09'),
+		(17, 12, DATE '2026-11-12', DATE '2029-11-08'),
+		(18, 7, DATE '2026-11-12', DATE '2030-11-14') $$;
+
+CREATE TABLE courier_pii.minor_version_register (
+	major		integer PRIMARY KEY CHECK (major BETWEEN 15 AND 999),
+	minor		integer NOT NULL CHECK (minor BETWEEN 0 AND 999),
+	released	date NOT NULL,
+	set_by		text NOT NULL,
+	set_at		timestamptz NOT NULL DEFAULT pg_catalog.statement_timestamp()
+);
+SELECT pg_catalog.pg_extension_config_dump('courier_pii.minor_version_register', '');
+
+-- the higher one of both
+CREATE FUNCTION courier_pii.safe_minor_versions(OUT major integer, OUT minor integer,
+		OUT released date, OUT supported_until date)
+	RETURNS SETOF record
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 4
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT coalesce(k.major, r.major), greatest(k.minor, r.minor),
+		CASE WHEN r.minor > k.minor OR k.minor IS NULL THEN r.released ELSE k.released END, k.supported_until
+	FROM courier_pii.known_minor_versions() k
+	FULL JOIN courier_pii.minor_version_register r ON r.major = k.major
+	$$;
+
+CREATE FUNCTION courier_pii.set_safe_minor_version(major integer, minor integer, released date) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'cpii_set_safe_minor_version';
+
+-- What is to be said of a version on a day.  Minor releases are planned for the
+-- second Thursday of February, May, August and November; when one has passed
+-- since the list was made, the list says so.  A version that is newer than the
+-- list is fine.
+CREATE FUNCTION courier_pii.version_findings(version_num integer, day date,
+		OUT severity text, OUT finding text, OUT remedy text)
+	RETURNS SETOF record
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT 'high', 'has known security holes',
+		'install minor version ' || v.major || '.' || v.minor || ' or later'
+	FROM courier_pii.safe_minor_versions() v
+	WHERE v.major = version_num / 10000 AND v.minor > version_num % 10000
+	UNION ALL
+	SELECT 'high', 'gets no more fixes since ' || v.supported_until, 'move to a later major version'
+	FROM courier_pii.safe_minor_versions() v
+	WHERE v.major = version_num / 10000 AND day > v.supported_until
+	UNION ALL
+	SELECT 'low', 'security releases after ' || v.released || ' are not known here',
+		'look at https://www.postgresql.org/support/security/ and call courier_pii.set_safe_minor_version()'
+	FROM courier_pii.safe_minor_versions() v
+	WHERE v.major = version_num / 10000 AND v.minor = version_num % 10000
+	AND EXISTS (SELECT FROM generate_series(date_trunc('month', v.released), v.released + interval '4 months', interval '1 month') m (first)
+		WHERE extract(month FROM m.first) IN (2, 5, 8, 11)
+		AND m.first::date + (11 - extract(isodow FROM m.first)::integer) % 7 + 7 BETWEEN v.released + 1 AND day - 7)
+	$$;
 
 CREATE FUNCTION courier_pii.weak_password(role oid) RETURNS boolean
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -54,7 +116,7 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 		('courier_pii.enforcement', 'warn', 'critical', 'refusals are warnings only', 'set it to on'),
 		('courier_pii.audit_on_failure', 'allow', 'high', 'data are shown without a record when the spool fails', 'set it to deny'),
 		('courier_pii.audit_sync', 'off', 'medium', 'records can be lost in a power failure', 'set it to bulk'),
-		('courier_pii.unregistered_login', 'warn', 'medium', 'roles that nobody answers for may log in', 'set it to reject'),
+		('courier_pii.unregistered_login', 'allow', 'medium', 'roles that nobody answers for may log in', 'set it to reject'),
 		('courier_pii.sealed_export', 'record', 'low', 'sealed rows may be exported without a ticket', 'set it to ticket'),
 		('courier_pii.password_prehashed', 'allow', 'medium', 'hashed passwords pass unjudged', 'set it to reject')
 	) w (name, value, severity, finding, remedy)
@@ -80,6 +142,12 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 		'take away what is not needed; keep the first superuser NOLOGIN'
 	FROM pg_authid r WHERE r.rolcanlogin AND (r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolreplication)
 	UNION ALL
+	SELECT 'role', CASE WHEN r.rolsuper THEN 'high' ELSE 'medium' END, m.rolname,
+		'may become ' || r.rolname || ', which has ' || CASE WHEN r.rolsuper THEN 'SUPERUSER' ELSE 'BYPASSRLS' END,
+		'revoke the membership'
+	FROM pg_auth_members x JOIN pg_authid r ON r.oid = x.roleid JOIN pg_authid m ON m.oid = x.member
+	WHERE (r.rolsuper OR r.rolbypassrls) AND NOT m.rolsuper
+	UNION ALL
 	SELECT 'role', 'medium', r.rolname, 'login that nobody of the staff register answers for',
 		'enter it with courier_pii.add_account(), or take LOGIN away'
 	FROM pg_authid r WHERE r.rolcanlogin
@@ -104,6 +172,17 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 		'pg_read_all_data', 'pg_write_all_data', 'pg_monitor', 'pg_read_all_stats', 'pg_read_all_settings', 'pg_signal_backend')
 	AND m.rolname NOT LIKE 'pg\_%'
 	UNION ALL
+	SELECT 'grant', 'high', coalesce(g.rolname, 'PUBLIC'), 'may execute ' || p.oid::regprocedure, 'revoke it'
+	FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) a LEFT JOIN pg_authid g ON g.oid = a.grantee
+	WHERE p.pronamespace = 'pg_catalog'::regnamespace
+	AND p.proname IN ('pg_read_file', 'pg_read_binary_file', 'lo_import', 'lo_export', 'pg_ls_dir',
+		'pg_stat_file', 'pg_file_write', 'pg_rotate_logfile', 'pg_create_restore_point')
+	AND NOT coalesce(g.rolsuper, false) AND coalesce(g.rolname, '') NOT LIKE 'pg\_%'
+	UNION ALL
+	SELECT 'grant', 'high', coalesce(g.rolname, 'PUBLIC'), 'may ' || a.privilege_type || ' ' || p.parname, 'revoke it'
+	FROM pg_parameter_acl p CROSS JOIN LATERAL aclexplode(p.paracl) a LEFT JOIN pg_authid g ON g.oid = a.grantee
+	WHERE NOT coalesce(g.rolsuper, false)
+	UNION ALL
 	SELECT 'language', 'high', l.lanname, 'untrusted language is installed', 'drop it'
 	FROM pg_language l WHERE NOT l.lanpltrusted AND l.lanname NOT IN ('internal', 'c')
 	-- the extension
@@ -120,13 +199,16 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 	UNION ALL
 	SELECT 'envelope', h.severity, h.object, h.finding, h.remedy
 	FROM courier_pii.held_account_posture() h
+	UNION ALL
+	SELECT 'leaver', 'critical', x.transaction_gid::text, 'prepared transaction of ' || x.owner_name || ', whose account is disabled',
+		'look at it and ROLLBACK PREPARED in database ' || x.database
+	FROM (SELECT p.gid AS transaction_gid, p.owner::text AS owner_name, p.database::text AS database
+		FROM pg_prepared_xacts p JOIN courier_pii.account_register a ON a.login_role::oid = to_regrole(quote_ident(p.owner))::oid
+		JOIN courier_pii.staff_register s ON s.staff_no = a.staff_no WHERE s.status <> 'active') x
 	-- the version
 	UNION ALL
-	SELECT 'version', 'high', 'PostgreSQL ' || current_setting('server_version'), 'has known security holes',
-		'install minor version ' || v.major || '.' || v.minor || ' or later'
-	FROM courier_pii.safe_minor_versions() v
-	WHERE v.major = current_setting('server_version_num')::int / 10000
-	AND v.minor > current_setting('server_version_num')::int % 10000
+	SELECT 'version', v.severity, 'PostgreSQL ' || current_setting('server_version'), v.finding, v.remedy
+	FROM courier_pii.version_findings(current_setting('server_version_num')::integer, current_date) v
 	$$;
 
 CREATE VIEW courier_pii.posture AS
@@ -135,13 +217,21 @@ CREATE VIEW courier_pii.posture AS
 	ORDER BY pg_catalog.array_position(ARRAY['critical', 'high', 'medium', 'low'], p.severity),
 		p."check", p.object, p.finding;
 
+REVOKE ALL ON FUNCTION courier_pii.known_minor_versions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION courier_pii.safe_minor_versions() FROM PUBLIC;
+REVOKE ALL ON FUNCTION courier_pii.set_safe_minor_version(integer, integer, date) FROM PUBLIC;
+REVOKE ALL ON FUNCTION courier_pii.version_findings(integer, date) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION courier_pii.set_safe_minor_version(integer, integer, date) TO pii_security_admin;
 REVOKE ALL ON FUNCTION courier_pii.posture_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION courier_pii.weak_password(oid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION courier_pii.posture_rows() TO pii_security_admin, pii_auditor;
 GRANT SELECT ON courier_pii.posture TO pii_security_admin, pii_auditor;
 
+COMMENT ON FUNCTION courier_pii.known_minor_versions() IS 'last security release of each major version when this extension was made';
+COMMENT ON TABLE courier_pii.minor_version_register IS 'later security releases; changed through set_safe_minor_version only';
 COMMENT ON FUNCTION courier_pii.safe_minor_versions() IS 'first minor version of each major version without known security holes';
+COMMENT ON FUNCTION courier_pii.set_safe_minor_version(integer, integer, date) IS 'enter a security release that came after this extension';
+COMMENT ON FUNCTION courier_pii.version_findings(integer, date) IS 'what is to be said of a version of the server on a day';
 COMMENT ON FUNCTION courier_pii.posture_rows() IS 'the rows of view courier_pii.posture';
 COMMENT ON FUNCTION courier_pii.weak_password(oid) IS 'is a role''s password its name or a usual one?';
 COMMENT ON VIEW courier_pii.posture IS 'what is weak about this server, the worst first, and what to do';

@@ -44,6 +44,12 @@ extern void cpii_maintenance_init(void);
 /* ---- forbidden.c: what utility statements need a window ---- */
 extern void cpii_forbidden_utility(Node *stmt);
 
+/*
+ * ---- prepared.c: roles with prepared transactions are not dropped, those of
+ * people who left neither committed nor rolled back unseen ----
+ */
+extern void cpii_prepared_utility(Node *stmt);
+
 /* ---- escape.c: functions, settings, catalogs ---- */
 extern void cpii_escape_init(void);
 /* a superuser calls a function, in the sealed state: raise when it must not be */

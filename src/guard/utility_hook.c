@@ -516,6 +516,8 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	if (cpii_internal_depth == 0)
 		cpii_held_utility(pstmt->utilityStmt);
 	cpii_forbidden_utility(pstmt->utilityStmt);
+	if (cpii_internal_depth == 0)
+		cpii_prepared_utility(pstmt->utilityStmt);
 
 	if (cpii_internal_depth > 0 || is_plain(pstmt->utilityStmt) ||
 		!IsTransactionState() || IsAbortedTransactionBlockState())

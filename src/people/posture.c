@@ -2,7 +2,8 @@
  *
  * posture.c
  *	  What the view courier_pii.posture cannot ask in SQL: is a stored password
- *	  one that anybody would try first?
+ *	  one that anybody would try first?  And the later security releases that
+ *	  an administrator enters.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,17 +11,25 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_authid.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "libpq/crypt.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
 #include "utils/syscache.h"
 
+#include "audit/record.h"
 #include "base/compat.h"
+#include "base/errcodes.h"
 #include "base/internal.h"
+#include "base/session.h"
+#include "people/person.h"
 
 CPII_EXPORT Datum cpii_weak_password(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_set_safe_minor_version(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(cpii_weak_password);
+PG_FUNCTION_INFO_V1(cpii_set_safe_minor_version);
 
 static const char *const usual[] = {
 	"", "postgres", "password", "123456", "admin", "changeme"
@@ -56,4 +65,36 @@ cpii_weak_password(PG_FUNCTION_ARGS)
 			PG_RETURN_BOOL(true);
 	}
 	PG_RETURN_BOOL(false);
+}
+
+Datum
+cpii_set_safe_minor_version(PG_FUNCTION_ARGS)
+{
+	int			major = PG_GETARG_INT32(0);
+	int			minor = PG_GETARG_INT32(1);
+	const char *texts[4];
+
+	cpii_require_duty("pii_security_admin");
+	if (major < 15 || major > 999 || minor < 0 || minor > 999)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there is no version %d.%d", major, minor)));
+	if (DATE_NOT_FINITE(PG_GETARG_DATEADT(2)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the day of the release must be finite")));
+	texts[0] = psprintf("%d", major);
+	texts[1] = psprintf("%d", minor);
+	texts[2] = DatumGetCString(DirectFunctionCall1(date_out, PG_GETARG_DATUM(2)));
+	texts[3] = cpii_session_actor()->login_name;
+	SPI_connect();
+	cpii_person_run("INSERT INTO courier_pii.minor_version_register (major, minor, released, set_by)"
+					" VALUES ($1::pg_catalog.int4, $2::pg_catalog.int4, $3::pg_catalog.date, $4)"
+					" ON CONFLICT (major) DO UPDATE SET minor = EXCLUDED.minor,"
+					" released = EXCLUDED.released, set_by = EXCLUDED.set_by,"
+					" set_at = pg_catalog.statement_timestamp()", 4, texts);
+	cpii_audit_note(CPII_ACT_POLICY, "set_safe_minor_version", "ok",
+					cpii_json_pairs("major", texts[0], "minor", texts[1], NULL));
+	SPI_finish();
+	PG_RETURN_VOID();
 }

@@ -5,8 +5,8 @@
  *	  statement.
  *
  * The check needs no catalog, no system call and no lock while nothing has
- * changed: one atomic read, four comparisons and, only for a session with a
- * deadline ahead, the clock.  Three identities are checked (authenticated,
+ * changed: one or two atomic reads and a few comparisons, and once in a second,
+ * for a session with a deadline ahead, the clock.  Three identities are checked (authenticated,
  * session and outer role); the current role is not, because functions that
  * belong to a person who left must go on working for others.
  *
@@ -46,6 +46,9 @@
 
 /* what a clock may be ahead of the machine's uptime and be believed */
 #define CLOCK_JUMP USECS_PER_HOUR
+
+/* the latest time that was seen may be behind the clock by this much */
+#define CLOCK_STEP USECS_PER_SEC
 
 RosterTable *cpii_roster_table = NULL;
 LWLock	   *cpii_roster_lock = NULL;
@@ -446,6 +449,7 @@ check_again(void)
 {
 	Oid			denied;
 	Oid			person;
+	TimestampTz acting_until = DT_NOEND;
 	CpiiAuditEvent event;
 	char		name[NAMEDATALEN];
 
@@ -453,11 +457,14 @@ check_again(void)
 		!OidIsValid(MyProc->roleId))
 		return;
 
-	if (cpii_session_token_person(&person) && OidIsValid(person) &&
-		OidIsValid(cpii_roster_denied(person, person, person)))
-		ereport(ERROR,
-				(errcode(CPII_ERRCODE_ACCOUNT_DISABLED),
-				 errmsg("account of the acting person is disabled")));
+	if (cpii_session_token_person(&person) && OidIsValid(person))
+	{
+		if (OidIsValid(cpii_roster_denied(person, person, person)))
+			ereport(ERROR,
+					(errcode(CPII_ERRCODE_ACCOUNT_DISABLED),
+					 errmsg("account of the acting person is disabled")));
+		acting_until = verdict.deadline;
+	}
 
 	denied = cpii_roster_denied(MyProc->roleId, GetSessionUserId(),
 								GetOuterUserId());
@@ -465,6 +472,7 @@ check_again(void)
 	{
 		if (!TIMESTAMP_IS_NOEND(verdict.held_until))
 			cpii_held_end_at(verdict.held_until);
+		verdict.deadline = Min(verdict.deadline, acting_until);
 		return;
 	}
 	if (CPII_IS_AUTOVACUUM() || is_own_worker())
@@ -491,6 +499,24 @@ check_again(void)
 			 errmsg("account of role \"%s\" is disabled", name)));
 }
 
+/*
+ * Is a deadline surely ahead?  The start of the statement will do for a clock
+ * while it is about the latest time that was seen, so that of a second's
+ * statements only one asks the clock and moves that time on.
+ */
+static inline bool
+surely_ahead(TimestampTz deadline)
+{
+	TimestampTz start = GetCurrentStatementStartTimestamp();
+	TimestampTz mark;
+
+	if (TIMESTAMP_IS_NOEND(deadline))
+		return true;
+	mark = (TimestampTz) pg_atomic_read_u64(&cpii_roster_table->clock_mark);
+	return start > mark - CLOCK_STEP && start < mark + CLOCK_STEP &&
+		start < deadline && mark < deadline;
+}
+
 void
 cpii_roster_check(void)
 {
@@ -501,7 +527,7 @@ cpii_roster_check(void)
 			   verdict.session == GetSessionUserId() &&
 			   verdict.outer == GetOuterUserId() &&
 			   !OidIsValid(verdict.denied) &&
-			   TIMESTAMP_IS_NOEND(verdict.deadline)))
+			   surely_ahead(verdict.deadline)))
 		return;
 	check_again();
 }

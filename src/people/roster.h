@@ -16,7 +16,7 @@ extern void cpii_people_init(void);
  * Raise FATAL PI005 when the account of the session (authenticated, session or
  * outer role) is disabled.  Called by the guard at each top-level statement,
  * portal slice, utility statement and fast-path call.  Cheap when nothing
- * changed: one atomic read and a time comparison.
+ * changed.
  */
 extern void cpii_roster_check(void);
 
