@@ -19,6 +19,7 @@
 
 #include <stdlib.h>
 
+#include "base/compat.h"
 #include "base/secret.h"
 #include "base/settings.h"
 #include "policy/shown_cache.h"
