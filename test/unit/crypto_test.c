@@ -136,9 +136,9 @@ suites(void)
 		const char *tag;
 	}			cases[] =
 	{
-		{CPII_SUITE_AES_256_GCM, NULL, NULL},
+		{CPII_SUITE_AES_256_GCM, "d38a9612140fb336fbf32f", "cec060a70ad950b721d23d3876de14a3"},
 		{CPII_SUITE_SM4_CTR_HMAC_SM3, "195aee68d7932eb17ba54f", "fe8cd39b1c7edc549281d7032c00661f"},
-		{CPII_SUITE_SM4_GCM, NULL, NULL},
+		{CPII_SUITE_SM4_GCM, "a4da19f7cc8cba2145edf0", "fc4f08bcda529307adbd3f5d0213d606"},
 	};
 	unsigned char key[32];
 	unsigned char nonce[12];
