@@ -142,6 +142,37 @@ CREATE FUNCTION courier_pii.share_waits(role oid, series bigint, number integer)
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'cpii_share_waits';
 
+-- ---- joint passwords ----
+
+CREATE FUNCTION courier_pii.create_joint_account(login_role regrole, first text,
+												 second text, purpose text DEFAULT NULL,
+												 presence boolean DEFAULT true)
+	RETURNS void
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'cpii_create_joint_account';
+
+CREATE FUNCTION courier_pii.set_joint_custodians(login_role regrole, first text, second text)
+	RETURNS void
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'cpii_set_joint_custodians';
+
+CREATE FUNCTION courier_pii.set_joint_password(login_role regrole, half text) RETURNS boolean
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'cpii_set_joint_password';
+
+CREATE FUNCTION courier_pii.void_joint_password(login_role regrole, note text DEFAULT NULL)
+	RETURNS void
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'cpii_void_joint_password';
+
+CREATE FUNCTION courier_pii.attend_joint(login_role regrole) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'cpii_attend_joint';
+
+CREATE FUNCTION courier_pii.leave_joint() RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'cpii_leave_joint';
+
 -- ---- looking ----
 
 CREATE VIEW courier_pii.envelopes AS
@@ -220,7 +251,7 @@ CREATE FUNCTION courier_pii.held_account_posture(OUT severity text, OUT object t
 	JOIN pg_roles r ON r.oid = m.member JOIN pg_roles g ON g.oid = m.roleid
 	UNION ALL
 	SELECT 'high', r.rolname, 'the joint password is void: ' || coalesce(j.void_reason, ''),
-		'name two custodians with courier_pii.create_joint_account()'
+		'name two custodians with courier_pii.set_joint_custodians()'
 	FROM courier_pii.joint_account j JOIN pg_authid r ON r.oid = j.login_role WHERE j.state = 'void'
 	UNION ALL
 	SELECT 'medium', 'superuser', 'none of the superusers is sealed in an envelope',
@@ -244,12 +275,16 @@ SELECT pg_catalog.pg_extension_config_dump('courier_pii.held_account_event_id_se
 REVOKE ALL ON FUNCTION courier_pii.create_envelope(regrole, text[], text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION courier_pii.reseal_envelope(regrole, text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION courier_pii.release_account(regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION courier_pii.create_joint_account(regrole, text, text, text, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION courier_pii.set_joint_custodians(regrole, text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION courier_pii.share_waits(oid, bigint, integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION courier_pii.held_account_posture() FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION courier_pii.create_envelope(regrole, text[], text) TO pii_security_admin;
 GRANT EXECUTE ON FUNCTION courier_pii.reseal_envelope(regrole, text[]) TO pii_security_admin;
 GRANT EXECUTE ON FUNCTION courier_pii.release_account(regrole) TO pii_security_admin;
+GRANT EXECUTE ON FUNCTION courier_pii.create_joint_account(regrole, text, text, text, boolean) TO pii_security_admin;
+GRANT EXECUTE ON FUNCTION courier_pii.set_joint_custodians(regrole, text, text) TO pii_security_admin;
 GRANT EXECUTE ON FUNCTION courier_pii.held_account_posture() TO pii_security_admin, pii_auditor;
 
 -- custodians and openers are not known before; the functions check
@@ -259,6 +294,10 @@ GRANT EXECUTE ON FUNCTION courier_pii.begin_opening(regrole, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION courier_pii.give_share(regrole, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION courier_pii.open_envelope(regrole, interval) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION courier_pii.close_envelope(regrole, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION courier_pii.set_joint_password(regrole, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION courier_pii.void_joint_password(regrole, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION courier_pii.attend_joint(regrole) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION courier_pii.leave_joint() TO PUBLIC;
 
 GRANT SELECT ON courier_pii.envelope_shares TO PUBLIC;
 GRANT SELECT ON courier_pii.envelopes, courier_pii.envelope_openings,
@@ -285,6 +324,12 @@ COMMENT ON FUNCTION courier_pii.give_share(regrole, text) IS 'give one''s own sh
 COMMENT ON FUNCTION courier_pii.open_envelope(regrole, interval) IS 'open an envelope when two shares were given: shows the password once and lets the role log in for a time';
 COMMENT ON FUNCTION courier_pii.close_envelope(regrole, text) IS 'end the time of an opened account at once: its sessions end, and it is sealed anew';
 COMMENT ON FUNCTION courier_pii.release_account(regrole) IS 'make a sealed or joint account an ordinary role again, without LOGIN';
+COMMENT ON FUNCTION courier_pii.create_joint_account(regrole, text, text, text, boolean) IS 'give an account a password of two halves, typed by two people';
+COMMENT ON FUNCTION courier_pii.set_joint_custodians(regrole, text, text) IS 'name the two people of a joint account anew; both set new halves';
+COMMENT ON FUNCTION courier_pii.set_joint_password(regrole, text) IS 'set one''s own half of a joint password; true when both are there';
+COMMENT ON FUNCTION courier_pii.void_joint_password(regrole, text) IS 'take a joint password away, until both people set new halves';
+COMMENT ON FUNCTION courier_pii.attend_joint(regrole) IS 'be present as the second person of a joint account, while this session lasts';
+COMMENT ON FUNCTION courier_pii.leave_joint() IS 'be present no more: statements of the joint account stop';
 COMMENT ON FUNCTION courier_pii.share_waits(oid, bigint, integer) IS 'does a share wait in this server''s memory?  For the extension''s own use';
 COMMENT ON FUNCTION courier_pii.held_account_posture() IS 'what view posture says about sealed and joint accounts';
 COMMENT ON VIEW courier_pii.envelopes IS 'sealed accounts and their state';

@@ -107,6 +107,48 @@ SELECT courier_pii.report_share_lost('regress_courier_pii_rescue', 'left in a ta
 SELECT severity, object, finding FROM courier_pii.posture WHERE "check" = 'envelope' ORDER BY finding;
 SELECT login_role, event, by_role = current_user AS by_me, staff_no, ticket, detail FROM courier_pii.envelope_register ORDER BY id;
 SELECT how, reason FROM courier_pii.password_register WHERE role_name = 'regress_courier_pii_rescue' AND reason ~ 'envelope' ORDER BY changed_at;
+-- joint passwords
+\c - regress_courier_pii_e1
+\set VERBOSITY terse
+SELECT courier_pii.create_joint_account('regress_courier_pii_rescue2', 'E1', 'E3');
+\c - regress_courier_pii_esec
+\set VERBOSITY terse
+SET client_min_messages = warning;
+SELECT courier_pii.create_joint_account(NULL, 'E1', 'E3');
+SELECT courier_pii.create_joint_account('regress_courier_pii_rescue2', NULL, 'E3');
+SELECT courier_pii.create_joint_account('regress_courier_pii_rescue2', 'E1', 'E1');
+SELECT courier_pii.create_joint_account('regress_courier_pii_rescue2', 'E1', 'E2');
+SELECT courier_pii.create_joint_account('regress_courier_pii_rescue', 'E1', 'E3');
+SELECT courier_pii.create_joint_account('regress_courier_pii_rescue2', 'E1', 'E3', 'maintenance');
+SELECT courier_pii.create_joint_account('regress_courier_pii_rescue2', 'E1', 'E3', 'maintenance');
+SELECT courier_pii.set_joint_custodians('regress_courier_pii_rescue', 'E1', 'E3');
+SELECT courier_pii.set_joint_password('regress_courier_pii_rescue2', 'Granite-3-walnut-Teapot');
+\c - regress_courier_pii_e1
+\set VERBOSITY terse
+SET client_min_messages = warning;
+SELECT courier_pii.set_joint_password('regress_courier_pii_rescue2', NULL);
+SELECT courier_pii.set_joint_password('regress_courier_pii_rescue2', 'short');
+SELECT courier_pii.set_joint_password('regress_courier_pii_rescue2', 'Granite-3-regress_courier_pii_rescue2');
+SELECT courier_pii.set_joint_password('regress_courier_pii_rescue2', 'Granite-3-walnut-Teapot');
+SELECT courier_pii.attend_joint('regress_courier_pii_rescue2');
+SELECT courier_pii.leave_joint();
+\c - regress_courier_pii_e3
+\set VERBOSITY terse
+SET client_min_messages = warning;
+SELECT courier_pii.attend_joint('regress_courier_pii_rescue2');
+SELECT courier_pii.set_joint_password('regress_courier_pii_rescue2', 'Copper-5-meadow-Violin');
+SELECT courier_pii.leave_joint();
+\c - regress_courier_pii_eaud
+SELECT login_role, state, first_staff_no, second_staff_no, presence, void_reason FROM courier_pii.joint_accounts;
+SELECT rolcanlogin FROM pg_roles WHERE rolname = 'regress_courier_pii_rescue2';
+\c - :superuser
+\set VERBOSITY terse
+ALTER ROLE regress_courier_pii_rescue2 PASSWORD 'Vermilion-7-cactus-Umbrella';
+SET client_min_messages = warning;
+SELECT courier_pii.suspend('E3', 'inquiry');
+SELECT state, void_reason FROM courier_pii.joint_accounts;
+SELECT rolcanlogin FROM pg_roles WHERE rolname = 'regress_courier_pii_rescue2';
+SELECT courier_pii.release_account('regress_courier_pii_rescue2');
 -- an ordinary role again
 \c - regress_courier_pii_esec
 \set VERBOSITY terse

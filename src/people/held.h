@@ -111,4 +111,10 @@ extern void cpii_envelope_close_init(void);
 /* ---- envelope_open.c ---- */
 extern void cpii_envelope_init(void);
 
+/* ---- joint_password.c ---- */
+extern void cpii_joint_person_left(const char *staff_no, const char *status);
+/* raise PI006 unless the second person is present; needs no catalog */
+extern void cpii_joint_gate(Oid role);
+extern void cpii_joint_init(void);
+
 #endif							/* CPII_HELD_H */

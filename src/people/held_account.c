@@ -370,6 +370,7 @@ person_left(const char *staff_no, const char *status)
 	if (!OidIsValid(cpii_relation_oid("sealed_account", true)))
 		return;
 	cpii_sealed_person_left(staff_no, status);
+	cpii_joint_person_left(staff_no, status);
 }
 
 static Size
@@ -394,4 +395,5 @@ cpii_held_init(void)
 	cpii_held_room_init();
 	cpii_register_person_left(person_left);
 	cpii_envelope_init();
+	cpii_joint_init();
 }

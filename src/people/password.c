@@ -287,30 +287,68 @@ refuse_too_soon(Oid role, const Subject *subject)
 				 errhint("Call courier_pii.suspect_leak() when somebody else may know it.")));
 }
 
-void
-cpii_password_check(Oid role, const char *role_name, const char *password)
+/* content of a password: what is known of the person, and the dictionary */
+static void
+refuse_content(Subject *subject, const char *password)
 {
 	CpiiPasswordRules rules;
-	Subject		subject;
 	const char *why;
 	char	   *utf8;
 
-	get_subject(role, role_name, &subject);
-	refuse_too_soon(role, &subject);
 	rules.min_length = cpii_password_min_length;
 	rules.classes = cpii_password_classes;
 	rules.max_run = cpii_password_max_run;
 	utf8 = pg_server_to_any(password, strlen(password), PG_UTF8);
 	for (int i = 0; i < MAX_WORDS; i++)
-		if (subject.words[i] != NULL)
-			subject.words[i] = pg_server_to_any(subject.words[i],
-												strlen(subject.words[i]), PG_UTF8);
-	why = cpii_password_weakness(&rules, &subject.rule, utf8);
+		if (subject->words[i] != NULL)
+			subject->words[i] = pg_server_to_any(subject->words[i],
+												 strlen(subject->words[i]), PG_UTF8);
+	why = cpii_password_weakness(&rules, &subject->rule, utf8);
 	if (why != NULL)
 		refuse_weak(why);
 	why = dictionary_says(utf8);
 	if (why != NULL)
 		refuse_weak("it is based on a dictionary word");
+}
+
+void
+cpii_password_check(Oid role, const char *role_name, const char *password)
+{
+	Subject		subject;
+
+	get_subject(role, role_name, &subject);
+	refuse_too_soon(role, &subject);
+	refuse_content(&subject, password);
+	refuse_reused(&subject, role_name, password);
+}
+
+void
+cpii_password_check_half(Oid person, const char *role_name, const char *half)
+{
+	Subject		subject;
+	char	   *name = GetUserNameFromId(person, false);
+	char	   *verifier = cpii_held_verifier(person);
+	const char *detail = NULL;
+
+	get_subject(person, name, &subject);
+	/* two names, of which the register's is the more telling */
+	if (subject.words[3] == NULL)
+		subject.words[3] = role_name;
+	else
+		subject.words[0] = role_name;
+	refuse_content(&subject, half);
+	if (verifier != NULL &&
+		plain_crypt_verify(name, verifier, half, &detail) == STATUS_OK)
+		refuse_weak("it is your own password");
+}
+
+void
+cpii_password_check_reuse(Oid role, const char *role_name, const char *password)
+{
+	Subject		subject;
+
+	memset(&subject, 0, sizeof(subject));
+	read_register(role, &subject);
 	refuse_reused(&subject, role_name, password);
 }
 
@@ -461,24 +499,6 @@ cpii_password_store(Oid role, const char *role_name, const char *password)
 	PG_END_TRY();
 }
 
-/* the role's verifier, or NULL */
-static char *
-stored_verifier(Oid role)
-{
-	HeapTuple	tup = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
-	char	   *result = NULL;
-	bool		isnull;
-	Datum		value;
-
-	if (!HeapTupleIsValid(tup))
-		return NULL;
-	value = SysCacheGetAttr(AUTHOID, tup, Anum_pg_authid_rolpassword, &isnull);
-	if (!isnull)
-		result = TextDatumGetCString(value);
-	ReleaseSysCache(tup);
-	return result;
-}
-
 static char *
 password_argument(FunctionCallInfo fcinfo, int n, const char *name)
 {
@@ -519,7 +539,7 @@ cpii_change_password(PG_FUNCTION_ARGS)
 	refuse_held(role);
 	PreventCommandIfReadOnly("change_password()");
 	role_name = GetUserNameFromId(role, false);
-	verifier = stored_verifier(role);
+	verifier = cpii_held_verifier(role);
 	if (verifier != NULL &&
 		(old_password == NULL ||
 		 plain_crypt_verify(role_name, verifier, old_password,

@@ -27,6 +27,13 @@ extern void cpii_password_check(Oid role, const char *role_name,
 extern void cpii_password_store(Oid role, const char *role_name,
 								const char *password);
 
+/* the same for one person's half of a joint password of a role */
+extern void cpii_password_check_half(Oid person, const char *role_name,
+									 const char *half);
+/* raise when the role had this password before */
+extern void cpii_password_check_reuse(Oid role, const char *role_name,
+									  const char *password);
+
 /* has the password's own end ("VALID UNTIL") passed?  Shared catalogs only */
 extern bool cpii_password_expired(Oid role);
 

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/acl.h"
@@ -20,7 +21,9 @@
 
 #include "base/errcodes.h"
 #include "base/internal.h"
+#include "people/held.h"
 #include "people/password.h"
+#include "people/roster.h"
 
 static void
 refuse(void)
@@ -36,6 +39,10 @@ cpii_password_gate_plan(const PlannedStmt *plan)
 {
 	ListCell   *lc;
 
+	if (OidIsValid(cpii_roster_joint))
+		cpii_joint_gate(cpii_roster_joint);
+	if (!cpii_roster_must_change)
+		return;
 	if (plan->commandType != CMD_SELECT || plan->hasModifyingCTE)
 		refuse();
 	foreach(lc, plan->relationOids)
@@ -45,9 +52,25 @@ cpii_password_gate_plan(const PlannedStmt *plan)
 	}
 }
 
+/* what a session that pauses may do: undo, and settings of its own */
+static bool
+ends_or_sets(Node *stmt)
+{
+	if (IsA(stmt, VariableSetStmt) || IsA(stmt, VariableShowStmt))
+		return true;
+	return IsA(stmt, TransactionStmt) &&
+		(((TransactionStmt *) stmt)->kind == TRANS_STMT_ROLLBACK ||
+		 ((TransactionStmt *) stmt)->kind == TRANS_STMT_ROLLBACK_TO ||
+		 IsAbortedTransactionBlockState());
+}
+
 void
 cpii_password_gate_utility(Node *stmt)
 {
+	if (OidIsValid(cpii_roster_joint) && !ends_or_sets(stmt))
+		cpii_joint_gate(cpii_roster_joint);
+	if (!cpii_roster_must_change)
+		return;
 	switch (nodeTag(stmt))
 	{
 		case T_TransactionStmt:
@@ -81,6 +104,10 @@ cpii_password_gate_call(Oid function)
 {
 	const char *name = get_func_name(function);
 
+	if (OidIsValid(cpii_roster_joint))
+		cpii_joint_gate(cpii_roster_joint);
+	if (!cpii_roster_must_change)
+		return;
 	if (name == NULL || strcmp(name, "change_password") != 0 ||
 		get_func_namespace(function) != cpii_schema_oid(true))
 		refuse();

@@ -54,6 +54,8 @@ RosterTable *cpii_roster_table = NULL;
 LWLock	   *cpii_roster_lock = NULL;
 LWLock	   *cpii_roster_file_lock = NULL;
 bool		cpii_roster_restricted = false;
+bool		cpii_roster_must_change = false;
+Oid			cpii_roster_joint = InvalidOid;
 
 /* this backend's last verdict */
 static struct
@@ -346,6 +348,30 @@ end_of_held(Oid role)
 		entry->facts.not_after : DT_NOEND;
 }
 
+/*
+ * The first of the roles whose sessions need a second person.  Who is present
+ * changes without a new generation, so nothing is remembered then.
+ */
+static Oid
+joint_role(Oid login, Oid session, Oid outer, TimestampTz *deadline)
+{
+	Oid			roles[3] = {login, session, outer};
+
+	if (!cpii_held_any())
+		return InvalidOid;
+	for (int i = 0; i < lengthof(roles); i++)
+	{
+		RosterEntry *entry = OidIsValid(roles[i]) ? cpii_roster_find(roles[i]) : NULL;
+
+		if (entry != NULL && (entry->facts.flags & ROSTER_JOINT))
+		{
+			*deadline = DT_NOBEGIN;
+			return roles[i];
+		}
+	}
+	return InvalidOid;
+}
+
 Oid
 cpii_roster_denied(Oid login, Oid session, Oid outer)
 {
@@ -377,8 +403,10 @@ cpii_roster_denied(Oid login, Oid session, Oid outer)
 	else if (outer != login && outer != session &&
 			 role_denied(outer, &deadline))
 		denied = outer;
-	cpii_roster_restricted = role_restricted(login, &deadline);
+	cpii_roster_must_change = role_restricted(login, &deadline);
 	held_until = end_of_held(login);
+	cpii_roster_joint = joint_role(login, session, outer, &deadline);
+	cpii_roster_restricted = cpii_roster_must_change || OidIsValid(cpii_roster_joint);
 	LWLockRelease(cpii_roster_lock);
 
 	verdict.generation = generation;

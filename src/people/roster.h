@@ -21,10 +21,17 @@ extern void cpii_people_init(void);
 extern void cpii_roster_check(void);
 
 /*
- * Set by the check: the password of the login role must be changed before
- * anything else.  The guard then asks cpii_password_gate_... (password.h).
+ * Set by the check: the session may not run everything.  The guard then asks
+ * cpii_password_gate_... (password.h).
  */
 extern bool cpii_roster_restricted;
+
+/*
+ * Why: the password must be changed, or the session is one of a joint account
+ * (the role), which runs statements only while two people are there.
+ */
+extern bool cpii_roster_must_change;
+extern Oid	cpii_roster_joint;
 
 /*
  * Make shared memory say what the staff register says; the background worker

@@ -128,13 +128,13 @@ cpii_roster_change_end(Oid role)
 /* ---- ending sessions ---- */
 
 /*
- * Send SIGTERM to the sessions of a login role (or, with InvalidOid, of every
+ * Send a signal to the sessions of a login role (or, with InvalidOid, of every
  * denied role), our own excepted: it meets the check at its next statement.
  * What was read without a lock is checked again under the array lock, so that
  * the signal cannot reach another process that got the same number.
  */
-void
-cpii_roster_end_sessions(Oid role)
+static void
+signal_sessions(Oid role, int sig)
 {
 	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
 	{
@@ -152,13 +152,25 @@ cpii_roster_end_sessions(Oid role)
 		if (BackendPidGetProcWithLock(pid) == proc && proc->roleId == owner)
 		{
 #ifdef HAVE_SETSID
-			(void) kill(-pid, SIGTERM);
+			(void) kill(-pid, sig);
 #else
-			(void) kill(pid, SIGTERM);
+			(void) kill(pid, sig);
 #endif
 		}
 		LWLockRelease(ProcArrayLock);
 	}
+}
+
+void
+cpii_roster_end_sessions(Oid role)
+{
+	signal_sessions(role, SIGTERM);
+}
+
+void
+cpii_roster_cancel_statements(Oid role)
+{
+	signal_sessions(role, SIGINT);
 }
 
 /* ---- the end of the transaction ---- */

@@ -132,6 +132,9 @@ extern void cpii_roster_change_end(Oid role);
 extern uint32 cpii_roster_own_denials(Oid role);
 extern void cpii_roster_change_init(void);
 
+/* cancel the running statements of a role's sessions */
+extern void cpii_roster_cancel_statements(Oid role);
+
 /* end the sessions of a role, or with InvalidOid those of every denied role */
 extern void cpii_roster_end_sessions(Oid role);
 
