@@ -126,6 +126,7 @@ OBJS = \
 	src/policy/rule_names.o \
 	src/policy/show.o \
 	src/policy/suspect_text.o \
+	src/policy/throttle.o \
 	src/policy/shown_cache.o \
 	src/policy/trust.o \
 	src/policy/starter.o \
@@ -269,7 +270,7 @@ REGRESS = \
 	35_view_plans \
 	34_protect_online \
 	35_reseal \
-	37_compact_index \
+	37_compact_index 38_protect_parts \
 	62_tickets \
 	63_destroy \
 	44_duties \

@@ -50,6 +50,7 @@ char	   *cpii_export_directory = NULL;
 char	   *cpii_key_command = NULL;
 int			cpii_key_command_timeout = 10;
 int			cpii_key_epoch_months = 1;
+int			cpii_online_share = 20;
 char	   *cpii_key_file = NULL;
 int			cpii_key_source = CPII_KEY_SOURCE_FILE;
 char	   *cpii_key_store = NULL;
@@ -413,6 +414,11 @@ cpii_settings_init(void)
 							   "Empty: the host's name.",
 							   &cpii_node_name, "",
 							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.online_share",
+							"Sets the share of the time that online protection and resealing work while others do.",
+							"While nobody else is at work they do not pause.  0 stops them until it is raised.",
+							&cpii_online_share, 20, 0, 100,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomIntVariable("courier_pii.password_classes",
 							"Sets how many kinds of characters a password must contain: lower case, upper case, digits, others.",
 							NULL, &cpii_password_classes, 3, 1, 4,

@@ -116,6 +116,7 @@ extern int	cpii_ticket_decide_within;
 extern int	cpii_ticket_use_within;
 extern int	cpii_key_command_timeout;
 extern int	cpii_key_epoch_months;
+extern int	cpii_online_share;
 extern int	cpii_feed_brake_floor;
 extern int	cpii_feed_brake_percent;
 extern int	cpii_inactive_days;

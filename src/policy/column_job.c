@@ -19,10 +19,8 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/itemptr.h"
-#include "storage/latch.h"
 #include "storage/lock.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -33,13 +31,13 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 #include "base/compat.h"
 #include "base/internal.h"
 #include "base/session.h"
 #include "policy/column_job.h"
 #include "policy/policy.h"
+#include "policy/throttle.h"
 
 /* how long one try to lock a table may keep others waiting, and how many */
 #define LOCK_TRY "400ms"
@@ -53,7 +51,7 @@
  * How long a batch may hold its rows: a writer who needs one of them waits for
  * the rest of the batch.  batch_rows is the most it ever takes at a time.
  */
-#define BATCH_MS 15
+#define BATCH_MS 10
 #define FIRST_ROWS 200
 
 uint64
@@ -176,7 +174,6 @@ cpii_job_open(FunctionCallInfo fcinfo, const char *kind, Oid relid,
 	job->relid = relid;
 	namestrcpy(&job->col, col);
 	strlcpy(job->kind, kind, sizeof(job->kind));
-	job->pause_ms = -1;
 	job->batch = AllocSetContextCreate(CurrentMemoryContext, "courier_pii batch",
 									   ALLOCSET_DEFAULT_SIZES);
 	lock_job(relid, col);
@@ -300,21 +297,6 @@ cpii_job_find_parts(CpiiJob *job)
 
 /* ---- locks ---- */
 
-static void
-pause_for(long ms)
-{
-	while (ms > 0)
-	{
-		long		now = Min(ms, 100);
-
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 now, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		ms -= now;
-	}
-}
-
 void
 cpii_job_lock_table(Oid relid, const char *mode)
 {
@@ -372,7 +354,7 @@ cpii_job_lock_table(Oid relid, const char *mode)
 		CurrentResourceOwner = owner;
 		if (locked)
 			return;
-		pause_for(LOCK_PAUSE_MS);
+		cpii_pause(LOCK_PAUSE_MS);
 	}
 }
 
@@ -442,7 +424,7 @@ run_part(CpiiJob *job, Oid part, CpiiJobStatement statement)
 			step = Max(step / 2, 1);
 		else if (took < BATCH_MS && step < most)
 			step = Min(most, step + Max(step / 4, 1));
-		pause_for(job->pause_ms >= 0 ? job->pause_ms : took);
+		cpii_throttle_pause(&job->throttle, took, job->pause_ms);
 	}
 }
 

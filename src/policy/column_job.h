@@ -16,6 +16,8 @@
 #include "storage/block.h"
 #include "storage/lockdefs.h"
 
+#include "policy/throttle.h"
+
 typedef struct CpiiJob
 {
 	Oid			relid;
@@ -33,7 +35,8 @@ typedef struct CpiiJob
 	int64		rows_done;
 	/* of this run */
 	int			batch_rows;
-	int			pause_ms;		/* -1 = as long as a batch took */
+	int			pause_ms;		/* after each batch at least */
+	CpiiThrottle throttle;
 	MemoryContext batch;		/* reset at each commit */
 } CpiiJob;
 

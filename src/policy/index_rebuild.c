@@ -312,6 +312,8 @@ cpii_index_worker_main(Datum arg)
 							get_attname(relid, order.by, false), order.name);
 	stmt->concurrent = true;
 	SetConfigOption("default_tablespace", "", PGC_USERSET, PGC_S_SESSION);
+	/* one core for this, the others for those who use the table */
+	SetConfigOption("max_parallel_maintenance_workers", "0", PGC_USERSET, PGC_S_SESSION);
 	/* all of it must outlive the commits inside */
 	stmts = list_make1(utility(stmt));
 	MemoryContextSwitchTo(old);

@@ -174,12 +174,22 @@ note_protected(const char *table, const CpiiProtect *column)
 }
 
 static void
+run_each(List *statements)
+{
+	ListCell   *lc;
+
+	foreach(lc, statements)
+		cpii_internal_execute(lfirst(lc), 0, NULL, NULL, NULL, false, 0);
+}
+
+static void
 protect(Oid relid, CpiiProtect *columns, int n)
 {
 	Relation	rel;
 	char	   *table;
 	StringInfoData sql;
 	List	   *indexes = NIL;
+	List	   *defaults = NIL;
 
 	cpii_require_preload();
 	rel = table_open(relid, AccessExclusiveLock);
@@ -201,11 +211,19 @@ protect(Oid relid, CpiiProtect *columns, int n)
 			appendStringInfoString(&sql, ", ");
 		append_column(&sql, &columns[i]);
 	}
+	for (int i = 0; i < n; i++)
+	{
+		List	   *before;
+
+		defaults = list_concat(defaults, cpii_protect_part_defaults(relid, columns[i].column, &before));
+		run_each(before);
+	}
 	/* our own lock on an open relation would count as "in use" */
 	table_close(rel, NoLock);
 	for (int i = 0; i < n; i++)
 		indexes = list_concat(indexes, cpii_indexes_take(relid, columns[i].column, true));
 	cpii_internal_execute(sql.data, 0, NULL, NULL, NULL, false, 0);
+	run_each(defaults);
 	/* a hash index is laid out for the rows expected */
 	if (indexes != NIL)
 		cpii_internal_execute(psprintf("ANALYZE %s (%s)", table,

@@ -45,6 +45,13 @@ extern void cpii_protect_check(Relation rel, CpiiProtect *columns, int n,
  */
 extern bool cpii_protect_default(Oid relid, AttrNumber attnum, char **token);
 
+/*
+ * Statements that give partitions and inheriting tables their own defaults of
+ * the column again once it is protected; "before" takes them away, where the
+ * column is altered in place.  Made while it is not protected yet.
+ */
+extern List *cpii_protect_part_defaults(Oid relid, const char *column, List **before);
+
 /* class number of a sealed class, or 22023 */
 extern int	cpii_sealed_class_or_error(const char *name);
 

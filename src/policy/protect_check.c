@@ -9,6 +9,7 @@
 
 #include "catalog/catalog.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -175,6 +176,9 @@ add_dependents(Facts *facts, Oid relid, const CpiiProtect *column)
 	/* masked views follow the table */
 				  " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite w JOIN courier_pii.masked_view_register m ON m.view = w.ev_class"
 				  "   WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND w.oid = d.objid)"
+	/* what a part has from its parent is told once */
+				  " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass"
+				  "   AND g.oid = d.objid AND g.tgparentid <> 0)"
 				  " AND (d.classid IN ('pg_catalog.pg_rewrite'::pg_catalog.regclass,"
 				  "  'pg_catalog.pg_trigger'::pg_catalog.regclass, 'pg_catalog.pg_policy'::pg_catalog.regclass,"
 				  "  'pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_publication_rel'::pg_catalog.regclass,"
@@ -193,19 +197,19 @@ add_constraints_and_indexes(Facts *facts, Oid relid, const CpiiProtect *column)
 {
 	add_fact(facts, "Constraints that test the clear text of", column->column,
 			 names("SELECT pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_constraint c"
-				   " WHERE c.contype IN ('c', 'x') AND c.conrelid = $1 AND $2 = ANY (c.conkey)"
+				   " WHERE c.contype IN ('c', 'x') AND c.conrelid = $1 AND $2 = ANY (c.conkey) AND c.conislocal"
 				   " ORDER BY 1",
 				   relid, column->attnum));
 	add_fact(facts, "Foreign keys of", column->column,
 			 names("SELECT pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_constraint c"
-				   " WHERE c.contype = 'f' AND ((c.conrelid = $1 AND $2 = ANY (c.conkey))"
+				   " WHERE c.contype = 'f' AND c.conparentid = 0 AND ((c.conrelid = $1 AND $2 = ANY (c.conkey))"
 				   " OR (c.confrelid = $1 AND $2 = ANY (c.confkey)))"
 				   " ORDER BY 1",
 				   relid, column->attnum));
 	add_fact(facts, "Indexes on the clear text of", column->column,
 			 names("SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index i"
 				   " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_am m ON m.oid = c.relam"
-				   " WHERE i.indrelid = $1 AND ("
+				   " WHERE i.indrelid = $1 AND NOT c.relispartition AND ("
 				   "  ((i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) AND EXISTS"
 				   "   (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
 				   "     AND d.objid = i.indexrelid AND d.refobjid = $1 AND d.refobjsubid = $2"
@@ -219,7 +223,8 @@ add_constraints_and_indexes(Facts *facts, Oid relid, const CpiiProtect *column)
 	if (!cpii_class_is_searchable(column->class_id))
 		add_fact(facts, "Indexes on values that cannot be compared once protected,", column->column,
 				 names("SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index i"
-					   " WHERE i.indrelid = $1 AND $2 = ANY (i.indkey::pg_catalog.int2[])"
+					   " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
+					   " WHERE i.indrelid = $1 AND NOT c.relispartition AND $2 = ANY (i.indkey::pg_catalog.int2[])"
 					   " ORDER BY 1",
 					   relid, column->attnum));
 }
@@ -243,6 +248,39 @@ cpii_protect_default(Oid relid, AttrNumber attnum, char **token)
 	return true;
 }
 
+List *
+cpii_protect_part_defaults(Oid relid, const char *column, List **before)
+{
+	List	   *after = NIL;
+	const char *expression = "SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid)"
+		" FROM pg_catalog.pg_attrdef d WHERE d.adrelid = $1 AND d.adnum = $2";
+	char	   *common = names(expression, relid, get_attnum(relid, column));
+	ListCell   *lc;
+
+	*before = NIL;
+	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+	{
+		Oid			oid = lfirst_oid(lc);
+		AttrNumber	attnum = get_attnum(oid, column);
+		char	   *own = names(expression, oid, attnum);
+		char	   *drop = psprintf("ALTER TABLE ONLY %s ALTER COLUMN %s DROP DEFAULT",
+									cpii_qualified_name(oid), quote_identifier(column));
+		char	   *token;
+
+		if (oid == relid || get_rel_relkind(oid) == RELKIND_FOREIGN_TABLE ||
+			strcmp(own ? own : "", common ? common : "") == 0)
+			continue;
+		if (own != NULL)
+			*before = lappend(*before, drop);
+		if (cpii_protect_default(oid, attnum, &token) && token != NULL)
+			drop = psprintf("ALTER TABLE ONLY %s ALTER COLUMN %s SET DEFAULT %s",
+							cpii_qualified_name(oid), quote_identifier(column),
+							quote_literal_cstr(token));
+		after = lappend(after, drop);
+	}
+	return after;
+}
+
 static void
 add_default(Facts *facts, Oid relid, CpiiProtect *column)
 {
@@ -253,6 +291,33 @@ add_default(Facts *facts, Oid relid, CpiiProtect *column)
 	if (!kept)
 		add_fact(facts, "A default that is no constant text, of", column->column,
 				 column->pgcrypto ? "a message of pgcrypto" : "an expression");
+}
+
+/*
+ * What partitions and inheriting tables have of their own on the column: they
+ * go with it, or would stop the work at its end.
+ */
+static void
+add_facts_of_parts(Facts *facts, Oid relid, const CpiiProtect *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		Oid			oid = lfirst_oid(lc);
+		CpiiProtect part = *column;
+		char	   *ignored;
+
+		if (oid == relid)
+			continue;
+		part.attnum = get_attnum(oid, column->column);
+		part.column = psprintf("%s.%s", get_rel_name(oid), column->column);
+		add_dependents(facts, oid, &part);
+		add_constraints_and_indexes(facts, oid, &part);
+		if (!cpii_protect_default(oid, part.attnum, &ignored))
+			add_fact(facts, "A default that is no constant text, of", part.column,
+					 "an expression");
+	}
 }
 
 /* what protecting in batches cannot keep, and one ALTER can */
@@ -320,6 +385,7 @@ cpii_protect_check(Relation rel, CpiiProtect *columns, int n, bool online)
 		add_dependents(&facts, relid, &columns[i]);
 		add_constraints_and_indexes(&facts, relid, &columns[i]);
 		add_default(&facts, relid, &columns[i]);
+		add_facts_of_parts(&facts, relid, &columns[i]);
 		if (online)
 			add_online_facts(&facts, relid, &columns[i]);
 	}

@@ -33,6 +33,7 @@
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "audit/record.h"
 #include "base/compat.h"
@@ -47,7 +48,7 @@
 #include "sealed/seal.h"
 
 /* blocks whose dropped values are overwritten in one transaction */
-#define WIPE_BLOCKS 512
+#define WIPE_BLOCKS 64
 
 PG_FUNCTION_INFO_V1(cpii_protect_column_online);
 PG_FUNCTION_INFO_V1(cpii_cancel_protect);
@@ -231,6 +232,7 @@ wipe(CpiiJob *job)
 		for (;;)
 		{
 			Relation	rel = try_relation_open(job->parts[job->part], RowExclusiveLock);
+			TimestampTz began = GetCurrentTimestamp();
 			BlockNumber blocks;
 			BlockNumber to;
 
@@ -247,6 +249,8 @@ wipe(CpiiJob *job)
 				break;
 			job->next_block = to;
 			cpii_job_commit(job);
+			cpii_throttle_pause(&job->throttle,
+								TimestampDifferenceMilliseconds(began, GetCurrentTimestamp()), 0);
 		}
 		cpii_job_commit(job);
 	}

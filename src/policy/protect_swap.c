@@ -442,6 +442,9 @@ take_place(CpiiJob *job, SwapIndex *list, int n, char *deflt)
 	const char *table = cpii_qualified_name(job->relid);
 	const char *column = quote_identifier(NameStr(job->col));
 	const char *sealed = cpii_swap_column(job);
+	List	   *ignored;
+	List	   *defaults = cpii_protect_part_defaults(job->relid, NameStr(job->col), &ignored);
+	ListCell   *lc;
 	char	  **extras;
 	int			nextras;
 
@@ -457,6 +460,8 @@ take_place(CpiiJob *job, SwapIndex *list, int n, char *deflt)
 	if (deflt != NULL)
 		run(psprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s", table, column,
 					 quote_literal_cstr(deflt)));
+	foreach(lc, defaults)
+		run(lfirst(lc));
 	swap_indexes(list, n);
 	for (int i = 0; i < nextras; i++)
 		run(extras[i]);
