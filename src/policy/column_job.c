@@ -298,6 +298,30 @@ cpii_job_find_parts(CpiiJob *job)
 /* ---- locks ---- */
 
 void
+cpii_job_refuse_prepared(CpiiJob *job, const char *detail)
+{
+	Oid			types[1] = {OIDARRAYOID};
+	Datum		values[1];
+	Datum	   *oids = palloc(sizeof(Datum) * Max(job->nparts, 1));
+
+	for (int i = 0; i < job->nparts; i++)
+		oids[i] = ObjectIdGetDatum(job->parts[i]);
+	values[0] = PointerGetDatum(construct_array(oids, job->nparts, OIDOID, sizeof(Oid),
+												true, TYPALIGN_INT));
+	cpii_internal_execute("SELECT pg_catalog.count(DISTINCT l.virtualtransaction) FROM pg_catalog.pg_locks l"
+						  " WHERE l.locktype = 'relation' AND l.relation = ANY ($1) AND l.pid IS NULL"
+						  " AND l.mode <> 'AccessShareLock' AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())",
+						  1, types, values, NULL, false, 1);
+	if (strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), "0") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("prepared transactions hold rows of \"%s\"", get_rel_name(job->relid)),
+				 errdetail("%s", detail),
+				 errhint("Commit or roll back the transactions in pg_prepared_xacts, then call %s again.",
+						 strcmp(job->kind, "reseal") == 0 ? "reseal" : "protect_column_online")));
+}
+
+void
 cpii_job_lock_table(Oid relid, const char *mode)
 {
 	Oid			types[1] = {OIDOID};

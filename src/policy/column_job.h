@@ -57,6 +57,12 @@ extern void cpii_job_close(CpiiJob *job);
 extern void cpii_job_find_parts(CpiiJob *job);
 
 /*
+ * Prepared transactions may hold rows for ever: raise (55006) with this detail
+ * rather than wait, when one holds rows of the job's tables.
+ */
+extern void cpii_job_refuse_prepared(CpiiJob *job, const char *detail);
+
+/*
  * Lock a table in a way that does not keep others waiting: a short try, a
  * pause, again.  55P03 when it was never free.
  */

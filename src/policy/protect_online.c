@@ -50,6 +50,8 @@
 /* blocks whose dropped values are overwritten in one transaction */
 #define WIPE_BLOCKS 64
 
+#define STAYS_DONE "What is done stays done."
+
 PG_FUNCTION_INFO_V1(cpii_protect_column_online);
 PG_FUNCTION_INFO_V1(cpii_cancel_protect);
 PG_FUNCTION_INFO_V1(cpii_protect_sync);
@@ -179,6 +181,7 @@ prepare(CpiiJob *job, const char *class_name)
 	(void) cpii_keyring_seal_cipher(job->class_id, &epoch);
 	job->attnum = column.attnum;
 	cpii_job_find_parts(job);
+	cpii_job_refuse_prepared(job, "Nothing was changed.");
 
 	cpii_job_lock_table(job->relid, "ACCESS EXCLUSIVE");
 	if (get_attnum(job->relid, NameStr(job->col)) != column.attnum ||
@@ -297,6 +300,7 @@ cpii_protect_column_online(PG_FUNCTION_ARGS)
 	if (strcmp(job->phase, "copying") == 0)
 	{
 		cpii_job_run_batches(job, copy_statement);
+		cpii_job_refuse_prepared(job, STAYS_DONE);
 		cpii_job_run_stragglers(job, left_condition, left_change);
 		cpii_job_phase(job, "checking");
 	}
@@ -309,7 +313,9 @@ cpii_protect_column_online(PG_FUNCTION_ARGS)
 	{
 		for (;;)
 		{
+			cpii_job_refuse_prepared(job, STAYS_DONE);
 			cpii_swap_indexes(job);
+			cpii_job_refuse_prepared(job, STAYS_DONE);
 			cpii_job_lock_table(job->relid, "ACCESS EXCLUSIVE");
 			if (cpii_swap(job))
 				break;

@@ -119,30 +119,6 @@ read_epochs(CpiiJob *job)
 	destroyed_epochs = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
 
-/* prepared transactions may hold rows for ever: name them rather than wait */
-static void
-refuse_prepared(CpiiJob *job)
-{
-	Oid			types[1] = {OIDARRAYOID};
-	Datum		values[1];
-	Datum	   *oids = palloc(sizeof(Datum) * Max(job->nparts, 1));
-
-	for (int i = 0; i < job->nparts; i++)
-		oids[i] = ObjectIdGetDatum(job->parts[i]);
-	values[0] = PointerGetDatum(construct_array(oids, job->nparts, OIDOID, sizeof(Oid),
-												true, TYPALIGN_INT));
-	cpii_internal_execute("SELECT pg_catalog.count(DISTINCT l.virtualtransaction) FROM pg_catalog.pg_locks l"
-						  " WHERE l.locktype = 'relation' AND l.relation = ANY ($1) AND l.pid IS NULL"
-						  " AND l.mode <> 'AccessShareLock' AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())",
-						  1, types, values, NULL, false, 1);
-	if (strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), "0") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("prepared transactions hold rows of \"%s\"", get_rel_name(job->relid)),
-				 errdetail("Values in them may be of an older epoch; all others are resealed."),
-				 errhint("Commit or roll back the transactions in pg_prepared_xacts, then call reseal again.")));
-}
-
 /* until those who write now have ended: their rows may be of the old epoch */
 static void
 wait_for_writers(CpiiJob *job)
@@ -245,7 +221,7 @@ cpii_reseal(PG_FUNCTION_ARGS)
 	{
 		cpii_job_run_batches(job, reseal_statement);
 		cpii_job_phase(job, "checking");
-		refuse_prepared(job);
+		cpii_job_refuse_prepared(job, "Values in them may be of an older epoch; all others are resealed.");
 		wait_for_writers(job);
 		cpii_job_run_stragglers(job, old_condition, new_value);
 		if (!any_left(job))
