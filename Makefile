@@ -36,6 +36,7 @@ OBJS = \
 	src/crypto/keyring_ask.o \
 	src/crypto/keystore.o \
 	src/crypto/locked.o \
+	src/crypto/mac.o \
 	src/crypto/shamir.o \
 	src/crypto/signature.o \
 	src/sealed/custom_class.o \
@@ -245,7 +246,7 @@ SCHEMA_PARTS = \
 DATA_built = courier_pii--$(EXTVERSION).sql
 PG_CPPFLAGS = -I$(shell $(PG_CONFIG) --includedir) -I$(CURDIR)/src -DCOURIER_PII_VERSION=\"$(EXTVERSION)\"
 PG_CFLAGS = -fvisibility=hidden $(CPII_CFLAGS)
-SHLIB_LINK = -lcrypto -lpq
+SHLIB_LINK = -lcrypto -lpq -lpthread
 
 REGRESS = \
 	01_type \

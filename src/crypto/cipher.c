@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * cipher.c
- *	  AEAD, MAC, key derivation and nonces over OpenSSL's EVP.
+ *	  AEAD, key derivation and nonces over OpenSSL's EVP.
  *
  * AES-256-GCM with random 96-bit nonces (NIST SP 800-38D, section 8.2.2), and
  * the suites of Chinese commercial cryptography: SM4 in counter mode with
@@ -11,14 +11,14 @@
  */
 #include "crypto/cipher.h"
 
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
@@ -31,12 +31,12 @@ struct CpiiCipher
 	CpiiSuite	suite;
 	EVP_CIPHER_CTX *enc;
 	EVP_CIPHER_CTX *dec;
+	bool		short_way;
+	/* see nonce_param(): made once, only the places of the bytes change */
+	OSSL_PARAM	enc_nonce[2];
+	OSSL_PARAM	enc_tag[2];
+	OSSL_PARAM	dec_nonce[3];	/* tag, nonce */
 	CpiiMac    *mac;			/* of suites that are cipher and MAC */
-};
-
-struct CpiiMac
-{
-	EVP_MAC_CTX *ctx;
 };
 
 typedef struct SuiteInfo
@@ -47,28 +47,103 @@ typedef struct SuiteInfo
 	bool		aead;
 	EVP_CIPHER *cipher;			/* fetched once */
 	bool		probed;
+	bool		short_way;		/* see nonce_param(); probed with the cipher */
 } SuiteInfo;
 
 /* by suite number; number 0 is unused */
 static SuiteInfo suites[CPII_SUITE_LAST + 1] = {
-	{NULL, NULL, 0, false, NULL, true},
-	{"AES-256-GCM", "AES-256-GCM", 32, true, NULL, false},
-	{"SM4-CTR-HMAC-SM3", "SM4-CTR", 16, false, NULL, false},
-	{"SM4-GCM", "SM4-GCM", 16, true, NULL, false},
+	{NULL, NULL, 0, false, NULL, true, false},
+	{"AES-256-GCM", "AES-256-GCM", 32, true, NULL, false, false},
+	{"SM4-CTR-HMAC-SM3", "SM4-CTR", 16, false, NULL, false, false},
+	{"SM4-GCM", "SM4-GCM", 16, true, NULL, false, false},
 };
 
 #define NONCE_POOL_LEN 4096
 
-static EVP_MAC *hmac_algorithm = NULL;
-
 static unsigned char nonce_pool[NONCE_POOL_LEN];
 static size_t nonce_pool_used = NONCE_POOL_LEN;
-static pid_t nonce_pool_owner = 0;
 
 static bool hkdf(const char *digest, const unsigned char *key, size_t keylen,
 				 const unsigned char *salt, size_t saltlen,
 				 const unsigned char *info, size_t infolen,
 				 unsigned char out[CPII_KEY_LEN]);
+
+/*
+ * Parameters that set the nonce of a GCM context, and the tag that is expected.
+ *
+ * The usual call, EVP_CipherInit_ex2, asks the cipher for the length of its
+ * nonce through a list of parameters, which takes a third of what opening a
+ * short value takes.  GCM takes a whole nonce as a parameter too: the "fixed"
+ * part with the length -1 (EVP_CTRL_AEAD_SET_IV_FIXED).  A context whose nonce
+ * was used up refuses to go on without a new one, so a nonce that was not
+ * taken can never mean that the last one is used again.
+ */
+static OSSL_PARAM
+nonce_param(const unsigned char *nonce)
+{
+	return OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED,
+											 (void *) nonce, (size_t) -1);
+}
+
+static OSSL_PARAM
+tag_param(const unsigned char *tag)
+{
+	return OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG,
+											 (void *) tag, CPII_AEAD_TAG_LEN);
+}
+
+/* one text by each way: the same, and no second text without a new nonce? */
+static bool
+same_both_ways(EVP_CIPHER_CTX *usual, EVP_CIPHER_CTX *brief,
+			   const unsigned char nonce[CPII_NONCE_LEN])
+{
+	static const unsigned char text[20] = {1, 2, 3};
+	OSSL_PARAM	params[2];
+	unsigned char a[48];
+	unsigned char b[48];
+	unsigned char tag_a[CPII_AEAD_TAG_LEN];
+	unsigned char tag_b[CPII_AEAD_TAG_LEN];
+	int			len;
+
+	params[0] = nonce_param(nonce);
+	params[1] = OSSL_PARAM_construct_end();
+	return EVP_EncryptInit_ex2(usual, NULL, NULL, nonce, NULL) == 1 &&
+		EVP_CIPHER_CTX_set_params(brief, params) == 1 &&
+		EVP_EncryptUpdate(usual, a, &len, text, sizeof(text)) == 1 &&
+		EVP_EncryptUpdate(brief, b, &len, text, sizeof(text)) == 1 &&
+		EVP_EncryptFinal_ex(usual, a + sizeof(text), &len) == 1 &&
+		EVP_EncryptFinal_ex(brief, b + sizeof(text), &len) == 1 &&
+		EVP_CIPHER_CTX_ctrl(usual, EVP_CTRL_AEAD_GET_TAG, sizeof(tag_a), tag_a) == 1 &&
+		EVP_CIPHER_CTX_ctrl(brief, EVP_CTRL_AEAD_GET_TAG, sizeof(tag_b), tag_b) == 1 &&
+		memcmp(a, b, sizeof(text)) == 0 &&
+		memcmp(tag_a, tag_b, sizeof(tag_a)) == 0 &&
+		EVP_EncryptUpdate(brief, b, &len, text, sizeof(text)) != 1;
+}
+
+/* does this library take nonces by nonce_param()? */
+static bool
+short_way_works(const SuiteInfo *info)
+{
+	static const unsigned char key[CPII_KEY_LEN] = {7};
+	EVP_CIPHER_CTX *usual = EVP_CIPHER_CTX_new();
+	EVP_CIPHER_CTX *brief = EVP_CIPHER_CTX_new();
+	unsigned char nonce[CPII_NONCE_LEN];
+	bool		ok;
+
+	ok = usual != NULL && brief != NULL &&
+		EVP_EncryptInit_ex2(usual, info->cipher, key, NULL, NULL) == 1 &&
+		EVP_EncryptInit_ex2(brief, info->cipher, key, NULL, NULL) == 1;
+	for (int i = 0; ok && i < 4; i++)
+	{
+		memset(nonce, i * 37, sizeof(nonce));
+		ok = same_both_ways(usual, brief, nonce);
+	}
+	EVP_CIPHER_CTX_free(usual);
+	EVP_CIPHER_CTX_free(brief);
+	/* a refusal was asked for; nobody is to find its message */
+	ERR_clear_error();
+	return ok;
+}
 
 static SuiteInfo *
 suite_info(int suite)
@@ -93,6 +168,8 @@ suite_info(int suite)
 			}
 			EVP_MD_free(md);
 		}
+		info->short_way = info->cipher != NULL && info->aead &&
+			short_way_works(info);
 		info->probed = true;
 	}
 	return info;
@@ -168,6 +245,14 @@ cpii_cipher_new(CpiiSuite suite, const unsigned char key[CPII_KEY_LEN])
 	if (cipher == NULL)
 		return NULL;
 	cipher->suite = suite;
+	cipher->short_way = info->short_way;
+	cipher->enc_nonce[0] = nonce_param(NULL);
+	cipher->enc_nonce[1] = OSSL_PARAM_construct_end();
+	cipher->enc_tag[0] = tag_param(NULL);
+	cipher->enc_tag[1] = OSSL_PARAM_construct_end();
+	cipher->dec_nonce[0] = tag_param(NULL);
+	cipher->dec_nonce[1] = nonce_param(NULL);
+	cipher->dec_nonce[2] = OSSL_PARAM_construct_end();
 	cipher->enc = EVP_CIPHER_CTX_new();
 	cipher->dec = EVP_CIPHER_CTX_new();
 	ok = cipher->enc != NULL && cipher->dec != NULL &&
@@ -223,7 +308,10 @@ outer_mac(CpiiMac *mac, const unsigned char nonce[CPII_NONCE_LEN],
 	unsigned char full[CPII_MAC_LEN];
 	uint64_t	alen = (uint64_t) aadlen + aad2len;
 	uint64_t	tlen = textlen;
-	size_t		outlen;
+	CpiiMacPiece pieces[] = {
+		{aad, aadlen}, {aad2, aad2len}, {nonce, CPII_NONCE_LEN},
+		{text, textlen}, {lengths, sizeof(lengths)},
+	};
 
 	for (int i = 7; i >= 0; i--)
 	{
@@ -232,13 +320,7 @@ outer_mac(CpiiMac *mac, const unsigned char nonce[CPII_NONCE_LEN],
 		alen >>= 8;
 		tlen >>= 8;
 	}
-	if (EVP_MAC_init(mac->ctx, NULL, 0, NULL) != 1 ||
-		EVP_MAC_update(mac->ctx, aad, aadlen) != 1 ||
-		(aad2len > 0 && EVP_MAC_update(mac->ctx, aad2, aad2len) != 1) ||
-		EVP_MAC_update(mac->ctx, nonce, CPII_NONCE_LEN) != 1 ||
-		(textlen > 0 && EVP_MAC_update(mac->ctx, text, textlen) != 1) ||
-		EVP_MAC_update(mac->ctx, lengths, sizeof(lengths)) != 1 ||
-		EVP_MAC_final(mac->ctx, full, &outlen, sizeof(full)) != 1)
+	if (!cpii_mac_pieces(mac, pieces, 5, full))
 		return false;
 	memcpy(tag, full, CPII_AEAD_TAG_LEN);
 	return true;
@@ -257,38 +339,13 @@ counter_mode(EVP_CIPHER_CTX *ctx, const unsigned char nonce[CPII_NONCE_LEN],
 		(inlen == 0 || EVP_EncryptUpdate(ctx, out, &len, in, (int) inlen) == 1);
 }
 
-bool
-cpii_cipher_seal(CpiiCipher *cipher, const unsigned char nonce[CPII_NONCE_LEN],
-				 const unsigned char *aad, size_t aadlen,
-				 const unsigned char *aad2, size_t aad2len,
-				 const unsigned char *in, size_t inlen,
-				 unsigned char *out, unsigned char tag[CPII_AEAD_TAG_LEN])
-{
-	int			len;
-	unsigned char dummy[16];
-
-	if (cipher->mac != NULL)
-		return counter_mode(cipher->enc, nonce, in, inlen, out) &&
-			outer_mac(cipher->mac, nonce, aad, aadlen, aad2, aad2len,
-					  out, inlen, tag);
-	if (EVP_EncryptInit_ex2(cipher->enc, NULL, NULL, nonce, NULL) != 1 ||
-		EVP_EncryptUpdate(cipher->enc, NULL, &len, aad, (int) aadlen) != 1)
-		return false;
-	if (aad2len > 0 &&
-		EVP_EncryptUpdate(cipher->enc, NULL, &len, aad2, (int) aad2len) != 1)
-		return false;
-	if (inlen > 0 &&
-		EVP_EncryptUpdate(cipher->enc, out, &len, in, (int) inlen) != 1)
-		return false;
-	return EVP_EncryptFinal_ex(cipher->enc, dummy, &len) == 1 &&
-		EVP_CIPHER_CTX_ctrl(cipher->enc, EVP_CTRL_AEAD_GET_TAG,
-							CPII_AEAD_TAG_LEN, tag) == 1;
-}
+typedef int (*Update) (EVP_CIPHER_CTX *ctx, unsigned char *out, int *outlen,
+					   const unsigned char *in, int inlen);
 
 /* both parts of the associated data; in one call when they are short */
-static bool
-open_aad(EVP_CIPHER_CTX *ctx, const unsigned char *aad, size_t aadlen,
-		 const unsigned char *aad2, size_t aad2len)
+static inline bool
+put_aad(EVP_CIPHER_CTX *ctx, Update update, const unsigned char *aad,
+		size_t aadlen, const unsigned char *aad2, size_t aad2len)
 {
 	unsigned char both[64];
 	int			len;
@@ -298,11 +355,55 @@ open_aad(EVP_CIPHER_CTX *ctx, const unsigned char *aad, size_t aadlen,
 		memcpy(both, aad, aadlen);
 		if (aad2len > 0)
 			memcpy(both + aadlen, aad2, aad2len);
-		return EVP_DecryptUpdate(ctx, NULL, &len, both, (int) (aadlen + aad2len)) == 1;
+		return update(ctx, NULL, &len, both, (int) (aadlen + aad2len)) == 1;
 	}
-	return EVP_DecryptUpdate(ctx, NULL, &len, aad, (int) aadlen) == 1 &&
-		(aad2len == 0 ||
-		 EVP_DecryptUpdate(ctx, NULL, &len, aad2, (int) aad2len) == 1);
+	return update(ctx, NULL, &len, aad, (int) aadlen) == 1 &&
+		(aad2len == 0 || update(ctx, NULL, &len, aad2, (int) aad2len) == 1);
+}
+
+bool
+cpii_cipher_seal(CpiiCipher *cipher, const unsigned char nonce[CPII_NONCE_LEN],
+				 const unsigned char *aad, size_t aadlen,
+				 const unsigned char *aad2, size_t aad2len,
+				 const unsigned char *in, size_t inlen,
+				 unsigned char *out, unsigned char tag[CPII_AEAD_TAG_LEN])
+{
+	unsigned char dummy[16];
+	int			len;
+
+	if (cipher->mac != NULL)
+		return counter_mode(cipher->enc, nonce, in, inlen, out) &&
+			outer_mac(cipher->mac, nonce, aad, aadlen, aad2, aad2len,
+					  out, inlen, tag);
+	cipher->enc_nonce[0].data = (void *) nonce;
+	/* the control function would take longer */
+	cipher->enc_tag[0].data = tag;
+	return (cipher->short_way ?
+			EVP_CIPHER_CTX_set_params(cipher->enc, cipher->enc_nonce) == 1 :
+			EVP_EncryptInit_ex2(cipher->enc, NULL, NULL, nonce, NULL) == 1) &&
+		put_aad(cipher->enc, EVP_EncryptUpdate, aad, aadlen, aad2, aad2len) &&
+		(inlen == 0 ||
+		 EVP_EncryptUpdate(cipher->enc, out, &len, in, (int) inlen) == 1) &&
+		EVP_EncryptFinal_ex(cipher->enc, dummy, &len) == 1 &&
+		EVP_CIPHER_CTX_get_params(cipher->enc, cipher->enc_tag) == 1;
+}
+
+/* set the nonce, and the tag that is to come out */
+static inline bool
+expect(CpiiCipher *cipher, const unsigned char nonce[CPII_NONCE_LEN],
+	   const unsigned char tag[CPII_AEAD_TAG_LEN])
+{
+	OSSL_PARAM	params[2];
+
+	if (cipher->short_way)
+	{
+		cipher->dec_nonce[0].data = (void *) tag;
+		cipher->dec_nonce[1].data = (void *) nonce;
+		return EVP_CIPHER_CTX_set_params(cipher->dec, cipher->dec_nonce) == 1;
+	}
+	params[0] = tag_param(tag);
+	params[1] = OSSL_PARAM_construct_end();
+	return EVP_DecryptInit_ex2(cipher->dec, NULL, NULL, nonce, params) == 1;
 }
 
 bool
@@ -313,8 +414,8 @@ cpii_cipher_open(CpiiCipher *cipher, const unsigned char nonce[CPII_NONCE_LEN],
 				 const unsigned char tag[CPII_AEAD_TAG_LEN],
 				 unsigned char *out)
 {
-	int			len;
 	unsigned char dummy[16];
+	int			len;
 
 	if (cipher->mac != NULL)
 	{
@@ -325,99 +426,14 @@ cpii_cipher_open(CpiiCipher *cipher, const unsigned char nonce[CPII_NONCE_LEN],
 			counter_mode(cipher->enc, nonce, in, inlen, out))
 			return true;
 	}
-	else if (EVP_DecryptInit_ex2(cipher->dec, NULL, NULL, nonce, NULL) == 1 &&
-			 open_aad(cipher->dec, aad, aadlen, aad2, aad2len) &&
+	else if (expect(cipher, nonce, tag) &&
+			 put_aad(cipher->dec, EVP_DecryptUpdate, aad, aadlen, aad2, aad2len) &&
 			 (inlen == 0 ||
-			  EVP_DecryptUpdate(cipher->dec, out, &len, in, (int) inlen) == 1))
-	{
-		/* the control function would take twice as long */
-		OSSL_PARAM	params[2];
-
-		params[0] = OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG,
-													  (void *) tag, CPII_AEAD_TAG_LEN);
-		params[1] = OSSL_PARAM_construct_end();
-		if (EVP_CIPHER_CTX_set_params(cipher->dec, params) == 1 &&
-			EVP_DecryptFinal_ex(cipher->dec, dummy, &len) == 1)
-			return true;
-	}
+			  EVP_DecryptUpdate(cipher->dec, out, &len, in, (int) inlen) == 1) &&
+			 EVP_DecryptFinal_ex(cipher->dec, dummy, &len) == 1)
+		return true;
 	cpii_wipe(out, inlen);
 	return false;
-}
-
-CpiiMac *
-cpii_mac_new_digest(CpiiDigest digest, const unsigned char *key, size_t keylen)
-{
-	CpiiMac    *mac;
-	OSSL_PARAM	params[2];
-
-	if (hmac_algorithm == NULL)
-		hmac_algorithm = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	if (hmac_algorithm == NULL)
-		return NULL;
-	mac = calloc(1, sizeof(CpiiMac));
-	if (mac == NULL)
-		return NULL;
-	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
-												 digest == CPII_DIGEST_SM3 ?
-												 (char *) "SM3" : (char *) "SHA256", 0);
-	params[1] = OSSL_PARAM_construct_end();
-	mac->ctx = EVP_MAC_CTX_new(hmac_algorithm);
-	if (mac->ctx == NULL || EVP_MAC_init(mac->ctx, key, keylen, params) != 1)
-	{
-		cpii_mac_free(mac);
-		return NULL;
-	}
-	return mac;
-}
-
-CpiiMac *
-cpii_mac_new(const unsigned char *key, size_t keylen)
-{
-	return cpii_mac_new_digest(CPII_DIGEST_SHA256, key, keylen);
-}
-
-void
-cpii_mac_free(CpiiMac *mac)
-{
-	if (mac == NULL)
-		return;
-	EVP_MAC_CTX_free(mac->ctx);
-	free(mac);
-}
-
-bool
-cpii_mac(CpiiMac *mac, const unsigned char *in, size_t inlen,
-		 unsigned char out[CPII_MAC_LEN])
-{
-	return cpii_mac_begin(mac, in, inlen) && cpii_mac_end(mac, NULL, 0, out);
-}
-
-bool
-cpii_mac_begin(CpiiMac *mac, const unsigned char *in, size_t inlen)
-{
-	return EVP_MAC_init(mac->ctx, NULL, 0, NULL) == 1 &&
-		EVP_MAC_update(mac->ctx, in, inlen) == 1;
-}
-
-bool
-cpii_mac_end(CpiiMac *mac, const unsigned char *in, size_t inlen,
-			 unsigned char out[CPII_MAC_LEN])
-{
-	size_t		outlen;
-
-	return (inlen == 0 || EVP_MAC_update(mac->ctx, in, inlen) == 1) &&
-		EVP_MAC_final(mac->ctx, out, &outlen, CPII_MAC_LEN) == 1;
-}
-
-bool
-cpii_mac_once(const unsigned char key[CPII_KEY_LEN], const unsigned char *in,
-			  size_t inlen, unsigned char out[CPII_MAC_LEN])
-{
-	CpiiMac    *mac = cpii_mac_new(key, CPII_KEY_LEN);
-	bool		ok = mac != NULL && cpii_mac(mac, in, inlen, out);
-
-	cpii_mac_free(mac);
-	return ok;
 }
 
 static bool
@@ -463,17 +479,27 @@ cpii_random(unsigned char *out, size_t len)
 	return RAND_bytes(out, (int) len) == 1;
 }
 
+/* a child must not use what its parent will use too */
+static void
+drop_nonce_pool(void)
+{
+	nonce_pool_used = NONCE_POOL_LEN;
+	cpii_wipe(nonce_pool, NONCE_POOL_LEN);
+}
+
 bool
 cpii_nonce(unsigned char out[CPII_NONCE_LEN])
 {
-	pid_t		me = getpid();
+	static bool watching_fork = false;
 
-	if (nonce_pool_owner != me ||
-		nonce_pool_used + CPII_NONCE_LEN > NONCE_POOL_LEN)
+	if (nonce_pool_used + CPII_NONCE_LEN > NONCE_POOL_LEN)
 	{
+		if (!watching_fork &&
+			pthread_atfork(NULL, NULL, drop_nonce_pool) != 0)
+			return false;
+		watching_fork = true;
 		if (!cpii_random(nonce_pool, NONCE_POOL_LEN))
 			return false;
-		nonce_pool_owner = me;
 		nonce_pool_used = 0;
 	}
 	memcpy(out, nonce_pool + nonce_pool_used, CPII_NONCE_LEN);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * cipher.h
- *	  AEAD, MAC, key derivation and nonces over OpenSSL's EVP.
+ *	  AEAD, key derivation and nonces over OpenSSL's EVP.
  *
  * Pure: no catalog, no settings, no palloc, no ereport.  Contexts are keyed
  * once and reused; per value only the nonce is set (four times cheaper than a
@@ -16,10 +16,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "crypto/mac.h"
+
 #define CPII_KEY_LEN 32
 #define CPII_NONCE_LEN 12
 #define CPII_AEAD_TAG_LEN 16
-#define CPII_MAC_LEN 32
 
 /* suite numbers are written into every sealed value */
 typedef enum CpiiSuite
@@ -32,15 +33,7 @@ typedef enum CpiiSuite
 #define CPII_SUITE_FIRST CPII_SUITE_AES_256_GCM
 #define CPII_SUITE_LAST CPII_SUITE_SM4_GCM
 
-/* digests of keyed hashes; the numbers are written into the key store */
-typedef enum CpiiDigest
-{
-	CPII_DIGEST_SHA256 = 1,
-	CPII_DIGEST_SM3 = 2
-} CpiiDigest;
-
 typedef struct CpiiCipher CpiiCipher;
-typedef struct CpiiMac CpiiMac;
 
 /* does this OpenSSL offer the suite?  Asked of the library, not of its version */
 extern bool cpii_suite_available(CpiiSuite suite);
@@ -71,24 +64,6 @@ extern bool cpii_cipher_open(CpiiCipher *cipher,
 							 const unsigned char *in, size_t inlen,
 							 const unsigned char tag[CPII_AEAD_TAG_LEN],
 							 unsigned char *out);
-
-/* HMAC-SHA-256, or HMAC with another digest, with a cached key */
-extern CpiiMac *cpii_mac_new(const unsigned char *key, size_t keylen);
-extern CpiiMac *cpii_mac_new_digest(CpiiDigest digest,
-									const unsigned char *key, size_t keylen);
-extern void cpii_mac_free(CpiiMac *mac);
-extern bool cpii_mac(CpiiMac *mac, const unsigned char *in, size_t inlen,
-					 unsigned char out[CPII_MAC_LEN]);
-
-/* the same in two steps, of which the second one is short */
-extern bool cpii_mac_begin(CpiiMac *mac, const unsigned char *in, size_t inlen);
-extern bool cpii_mac_end(CpiiMac *mac, const unsigned char *in, size_t inlen,
-						 unsigned char out[CPII_MAC_LEN]);
-
-/* HMAC-SHA-256 with a key that is used once */
-extern bool cpii_mac_once(const unsigned char key[CPII_KEY_LEN],
-						  const unsigned char *in, size_t inlen,
-						  unsigned char out[CPII_MAC_LEN]);
 
 /* HKDF-SHA-256 (RFC 5869): 32 bytes for a purpose */
 extern bool cpii_hkdf(const unsigned char *key, size_t keylen,

@@ -514,7 +514,7 @@ class_digest(int class_id)
 			entry->tag_scope == CPII_TAGS_CLASS)
 			return entry->tag_digest;
 	}
-	return CPII_DIGEST_SHA256;
+	return CPII_DIGEST_USUAL;
 }
 
 CpiiMac *

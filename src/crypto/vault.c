@@ -287,6 +287,13 @@ cpii_vault_write_counts(void)
 	}
 }
 
+/* tags are made of what the suite is made of */
+static int
+suite_tag_digest(int suite)
+{
+	return suite == CPII_SUITE_AES_256_GCM ? CPII_DIGEST_USUAL : CPII_DIGEST_SM3;
+}
+
 /*
  * Digest of the tags that equal texts share in all epochs: that of the first
  * epoch with such tags, for good.
@@ -304,7 +311,7 @@ class_tag_digest(int class_id, int suite)
 			entry->tag_scope == CPII_TAGS_CLASS)
 			return entry->tag_digest;
 	}
-	return suite == CPII_SUITE_AES_256_GCM ? CPII_DIGEST_SHA256 : CPII_DIGEST_SM3;
+	return suite_tag_digest(suite);
 }
 
 /* make the next epoch of a class; its secret is on disk before it is known */
@@ -354,8 +361,7 @@ cpii_vault_make_epoch(int class_id, int suite, int tag_scope,
 	if (info.tag_scope == CPII_TAGS_CLASS)
 		info.tag_digest = class_tag_digest(class_id, info.suite);
 	else
-		info.tag_digest = info.suite == CPII_SUITE_AES_256_GCM ?
-			CPII_DIGEST_SHA256 : CPII_DIGEST_SM3;
+		info.tag_digest = suite_tag_digest(info.suite);
 	info.created = (int64) time(NULL);
 	if (!cpii_suite_available(info.suite))
 	{
@@ -373,7 +379,7 @@ cpii_vault_make_epoch(int class_id, int suite, int tag_scope,
 	entry = cpii_epoch_find(class_id, epoch);
 	cpii_epoch_choose_current(class_id);
 	/* who searched before the first value was sealed took the usual digest */
-	if (info.tag_digest != CPII_DIGEST_SHA256)
+	if (info.tag_digest != CPII_DIGEST_USUAL)
 		new_generation();
 	*status = CPII_ANSWER_OK;
 	return entry;

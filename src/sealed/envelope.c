@@ -11,16 +11,18 @@
 
 #include "crypto/cipher.h"
 
+static inline size_t
+aad_size(int flags)
+{
+	return CPII_ENVELOPE_HEADER_LEN +
+		((flags & CPII_FLAG_TAG) ? CPII_SEARCH_TAG_LEN : 0) +
+		((flags & CPII_FLAG_TAIL) ? CPII_TAIL_TAG_LEN : 0);
+}
+
 size_t
 cpii_envelope_aad_size(int flags)
 {
-	size_t		size = CPII_ENVELOPE_HEADER_LEN;
-
-	if (flags & CPII_FLAG_TAG)
-		size += CPII_SEARCH_TAG_LEN;
-	if (flags & CPII_FLAG_TAIL)
-		size += CPII_TAIL_TAG_LEN;
-	return size;
+	return aad_size(flags);
 }
 
 size_t
@@ -73,7 +75,9 @@ cpii_envelope_parse(const unsigned char *bytes, size_t len,
 		envelope->flags != CPII_FLAG_TOKEN)
 		return false;
 
-	fixed = cpii_envelope_size(envelope->flags, 0);
+	fixed = aad_size(envelope->flags);
+	if (!(envelope->flags & CPII_FLAG_SEARCH))
+		fixed += CPII_NONCE_LEN + CPII_AEAD_TAG_LEN;
 	if (len < fixed)
 		return false;
 	if ((envelope->flags & CPII_FLAG_SEARCH) &&

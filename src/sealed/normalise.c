@@ -12,6 +12,7 @@
 #include "sealed/normalise.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/classes.h"
@@ -106,23 +107,78 @@ mobile_prefix(const char *s, size_t len)
 	return prefix;
 }
 
-size_t
-cpii_normalise(int class_id, const char *in, size_t inlen, char *out)
+static bool
+all_ascii(const char *in, size_t inlen)
 {
-	bool		is_name = class_id == CPII_CLASS_PERSON_NAME ||
-		class_id == CPII_CLASS_UNIT_NAME;
-	bool		blank = false;	/* a blank is due before the next character */
-	bool		han;
-	size_t		pos = 0;
+	unsigned char bits = 0;
+
+	for (size_t i = 0; i < inlen; i++)
+		bits |= (unsigned char) in[i];
+	return bits < 0x80;
+}
+
+/* eight characters at a time: are all of them digits? */
+static bool
+all_digits(const char *in, size_t inlen)
+{
+	size_t		i = 0;
+
+	for (; i + 8 <= inlen; i += 8)
+	{
+		uint64_t	eight;
+
+		/* a digit is 3x, and still is when six are added */
+		memcpy(&eight, in + i, sizeof(eight));
+		if (((eight & (eight + UINT64_C(0x0606060606060606))) &
+			 UINT64_C(0xF0F0F0F0F0F0F0F0)) != UINT64_C(0x3030303030303030))
+			return false;
+	}
+	for (; i < inlen; i++)
+		if (!cpii_is_digit(in[i]))
+			return false;
+	return true;
+}
+
+/* what normalise_any() does, where each character is one byte */
+static size_t
+normalise_ascii(int class_id, bool is_name, const char *in, size_t inlen,
+				char *out)
+{
+	bool		blank = false;
 	size_t		len = 0;
 
-	if (inlen == 0)
-		return 0;
-	if (!survey(in, inlen, &han))
+	for (size_t i = 0; i < inlen; i++)
 	{
-		memcpy(out, in, inlen);
-		return inlen;
+		uint32_t	cp = (unsigned char) in[i];
+
+		/* digits, most of all that there is, need no question */
+		if (!cpii_is_digit(cp))
+		{
+			if (is_layout(class_id, cp))
+				continue;
+			if (cpii_utf8_is_space(cp))
+			{
+				blank = is_name && len > 0;
+				continue;
+			}
+			cp = change_case(class_id, cp);
+		}
+		if (blank)
+			out[len++] = ' ';
+		blank = false;
+		out[len++] = (char) cp;
 	}
+	return len;
+}
+
+/* well-formed text */
+static size_t
+normalise_any(int class_id, bool is_name, bool han, const char *in,
+			  size_t inlen, char *out)
+{
+	bool		blank = false;	/* a blank is due before the next character */
+	size_t		pos = 0;
+	size_t		len = 0;
 
 	while (pos < inlen)
 	{
@@ -143,6 +199,33 @@ cpii_normalise(int class_id, const char *in, size_t inlen, char *out)
 			out[len++] = ' ';
 		blank = false;
 		len += (size_t) cpii_utf8_encode(change_case(class_id, cp), out + len);
+	}
+	return len;
+}
+
+size_t
+cpii_normalise(int class_id, const char *in, size_t inlen, char *out)
+{
+	bool		is_name = class_id == CPII_CLASS_PERSON_NAME ||
+		class_id == CPII_CLASS_UNIT_NAME;
+	bool		han;
+	size_t		len;
+
+	if (inlen == 0)
+		return 0;
+	if (all_digits(in, inlen))
+	{
+		memcpy(out, in, inlen);
+		len = inlen;
+	}
+	else if (all_ascii(in, inlen))
+		len = normalise_ascii(class_id, is_name, in, inlen, out);
+	else if (survey(in, inlen, &han))
+		len = normalise_any(class_id, is_name, han, in, inlen, out);
+	else
+	{
+		memcpy(out, in, inlen);
+		return inlen;
 	}
 
 	if (class_id == CPII_CLASS_PHONE)

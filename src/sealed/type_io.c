@@ -164,7 +164,7 @@ text_to_sealed(const char *p, size_t len, int32 typmod)
 	unsigned char *bytes;
 	size_t		n;
 
-	if (len < TEXT_PREFIX_LEN || strncmp(p, TEXT_PREFIX, TEXT_PREFIX_LEN) != 0)
+	if (len < TEXT_PREFIX_LEN || memcmp(p, TEXT_PREFIX, TEXT_PREFIX_LEN) != 0)
 		return plain_to_sealed(p, len, typmod);
 	bytes = cpii_base64url_decode(p + TEXT_PREFIX_LEN, len - TEXT_PREFIX_LEN, &n);
 	if (bytes == NULL)

@@ -91,12 +91,22 @@ aim 'pgp_sym_decrypt / show()' "$(expression 'p / s' s="$ns_show" p="$ns_pgp")" 
 
 # ---- sealing by COPY into an unindexed table ---------------------------------
 
+# a table of a number and a phone, the narrowest that there is, and the parcel
+# with a name, an address and a time, of which one or three columns are sealed
 sql 6001 -c "COPY (SELECT id, phone FROM plain.parcel) TO '$BENCH/copy.txt'"
-for kind in text courier_pii.phone; do
-	printf "BEGIN;\nCREATE TEMP TABLE loaded (id int, phone %s) ON COMMIT DROP;\nCOPY loaded FROM '%s';\nCOMMIT;\n" \
-		$kind "$BENCH/copy.txt" | write "copy_${kind##*.}"
-done
+sql 6001 -c "COPY plain.parcel TO '$BENCH/wide.txt'"
+copied() {	# NAME FILE COLUMNS
+	printf "BEGIN;\nCREATE TABLE loaded (%s);\nCOPY loaded FROM '%s';\nROLLBACK;\n" \
+		"$3" "$BENCH/$2" | write "$1"
+}
+copied copy_text copy.txt 'id int, phone text'
+copied copy_phone copy.txt 'id int, phone courier_pii.phone'
+copied copy_wide wide.txt 'id int, phone text, name text, addr text, at timestamptz'
+copied copy_wide_1 wide.txt 'id int, phone courier_pii.phone, name text, addr text, at timestamptz'
+copied copy_wide_3 wide.txt 'id int, phone courier_pii.phone, name courier_pii.person_name, addr courier_pii.address, at timestamptz'
 pair 'COPY of 200 000 phones: sealed | plain' 0.5 1 'copy_phone 6001 postgres' 'copy_text 6001 postgres' -t 2
+pair 'COPY of 200 000 parcels: phone sealed | plain' 0.5 1 'copy_wide_1 6001 postgres' 'copy_wide 6001 postgres' -t 2
+pair 'COPY of 200 000 parcels: 3 of 5 sealed | plain' 0.5 1 'copy_wide_3 6001 postgres' 'copy_wide 6001 postgres' -t 2
 
 # ---- equality at 2 000 000 rows ---------------------------------------------------
 

@@ -7,6 +7,11 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
 
 #include "tap.h"
 #include "crypto/cipher.h"
@@ -37,6 +42,9 @@ same(const unsigned char *got, const char *hex)
 	return memcmp(got, want, unhex(hex, want)) == 0;
 }
 
+#define CMAC_KEY "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"
+#define CMAC_END "00000000000000000000000000000000"
+
 /* RFC 4231 (HMAC-SHA-256), and HMAC-SM3 of the same key and text */
 static void
 keyed_hashes(void)
@@ -54,6 +62,15 @@ keyed_hashes(void)
 		{CPII_DIGEST_SM3, "4a656665", "7768617420646f2079612077616e7420666f72206e6f7468696e673f",
 		"2e87f1d16862e6d964b50a5200bf2b10b764faa9680a296a2405f24bec39f882"},
 		{CPII_DIGEST_SM3, "0102030405060708090a0b0c0d0e0f10", "616263", "a673f5905a6f786cccead2c394198d6716fe523f3c70da9adfdb8abb2da88345"},
+		/* NIST SP 800-38B, D.3: none, one, two and a half, four blocks */
+		{CPII_DIGEST_AES_CMAC, CMAC_KEY, "", "028962f61b7bf89efc6b551f4667d983" CMAC_END},
+		{CPII_DIGEST_AES_CMAC, CMAC_KEY, "6bc1bee22e409f96e93d7e117393172a",
+		"28a7023f452e8f82bd4bf28d8c37c35c" CMAC_END},
+		{CPII_DIGEST_AES_CMAC, CMAC_KEY, "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411",
+		"aaf3d8f1de5640c232f5b169b9c911e6" CMAC_END},
+		{CPII_DIGEST_AES_CMAC, CMAC_KEY, "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51"
+			"30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710",
+		"e1992190549f6ed5696a2c056c315410" CMAC_END},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -71,6 +88,108 @@ keyed_hashes(void)
 			   "keyed hash %d again", (int) i);
 		cpii_mac_free(mac);
 	}
+}
+
+/* the short way of CMAC and that of OpenSSL agree on every length */
+static void
+short_cmac(void)
+{
+	unsigned char key[32];
+	unsigned char text[40];
+	unsigned char one[CPII_MAC_LEN];
+	unsigned char two[CPII_MAC_LEN];
+	bool		all = true;
+	CpiiMac    *mac;
+
+	for (int i = 0; i < 32; i++)
+		key[i] = (unsigned char) (i * 11 + 3);
+	for (int i = 0; i < 40; i++)
+		text[i] = (unsigned char) (i * 29 + 1);
+	mac = cpii_mac_new_digest(CPII_DIGEST_AES_CMAC, key, sizeof(key));
+	for (size_t len = 0; len <= sizeof(text); len++)
+	{
+		CpiiMacPiece pieces[] = {{text, len / 2}, {text + len / 2, len - len / 2}};
+
+		if (mac == NULL || !cpii_mac(mac, text, len, one) ||
+			!cpii_mac_pieces(mac, pieces, 2, two) || memcmp(one, two, sizeof(one)) != 0)
+			all = false;
+	}
+	tap_ok(all, "CMAC of short texts is CMAC");
+	cpii_mac_free(mac);
+	tap_ok(cpii_mac_new_digest(CPII_DIGEST_AES_CMAC, key, 16) == NULL,
+		   "CMAC takes keys of 32 bytes");
+}
+
+/* a child has nonces of its own, whatever its parent's pool held */
+static void
+nonces(void)
+{
+	unsigned char mine[CPII_NONCE_LEN];
+	unsigned char theirs[CPII_NONCE_LEN] = {0};
+	unsigned char last[CPII_NONCE_LEN];
+	bool		all = true;
+	int			ends[2];
+	pid_t		child;
+
+	tap_ok(cpii_nonce(last), "a nonce");
+	for (int i = 0; i < 1000; i++)
+	{
+		if (!cpii_nonce(mine) || memcmp(mine, last, sizeof(mine)) == 0)
+			all = false;
+		memcpy(last, mine, sizeof(mine));
+	}
+	tap_ok(all, "nonces differ");
+	if (pipe(ends) != 0 || (child = fork()) < 0)
+		abort();
+	if (child == 0)
+	{
+		if (!cpii_nonce(theirs) || write(ends[1], theirs, sizeof(theirs)) != sizeof(theirs))
+			_exit(1);
+		_exit(0);
+	}
+	tap_ok(cpii_nonce(mine) && read(ends[0], theirs, sizeof(theirs)) == sizeof(theirs) &&
+		   waitpid(child, NULL, 0) == child &&
+		   memcmp(mine, theirs, sizeof(mine)) != 0, "a child draws other nonces");
+}
+
+/* RFC 8998, A.1: that this OpenSSL's SM4-GCM is the standard's */
+static void
+sm4_gcm(void)
+{
+	EVP_CIPHER *algorithm = EVP_CIPHER_fetch(NULL, "SM4-GCM", NULL);
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	unsigned char key[16];
+	unsigned char nonce[12];
+	unsigned char aad[20];
+	unsigned char in[64];
+	unsigned char out[80];
+	unsigned char tag[16];
+	int			len = 0;
+
+	ERR_clear_error();
+	if (algorithm == NULL)
+	{
+		tap_ok(!cpii_suite_available(CPII_SUITE_SM4_GCM),
+			   "SM4-GCM # skip not offered by this OpenSSL");
+		EVP_CIPHER_CTX_free(ctx);
+		return;
+	}
+	unhex("0123456789abcdeffedcba9876543210", key);
+	unhex("00001234567800000000abcd", nonce);
+	unhex("feedfacedeadbeeffeedfacedeadbeefabaddad2", aad);
+	unhex("aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbccccccccccccccccdddddddddddddddd"
+		  "eeeeeeeeeeeeeeeeffffffffffffffffeeeeeeeeeeeeeeeeaaaaaaaaaaaaaaaa", in);
+	tap_ok(EVP_EncryptInit_ex2(ctx, algorithm, key, nonce, NULL) == 1 &&
+		   EVP_EncryptUpdate(ctx, NULL, &len, aad, sizeof(aad)) == 1 &&
+		   EVP_EncryptUpdate(ctx, out, &len, in, sizeof(in)) == 1 &&
+		   EVP_EncryptFinal_ex(ctx, out + len, &len) == 1 &&
+		   EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, sizeof(tag), tag) == 1 &&
+		   same(out, "17f399f08c67d5ee19d0dc9969c4bb7d5fd46fd3756489069157b282bb200735"
+				"d82710ca5c22f0ccfa7cbf93d496ac15a56834cbcf98c397b4024a2691233b8d") &&
+		   same(tag, "83de3541e4c2b58177e065a9bf7b62ec"), "SM4-GCM of RFC 8998");
+	EVP_CIPHER_CTX_free(ctx);
+	EVP_CIPHER_free(algorithm);
+	tap_ok(cpii_suite_available(CPII_SUITE_SM4_GCM), "SM4-GCM is offered");
 }
 
 /* RFC 5869, test case 1 (first 32 bytes) */
@@ -288,6 +407,9 @@ int
 main(void)
 {
 	keyed_hashes();
+	short_cmac();
+	nonces();
+	sm4_gcm();
 	derivation();
 	aes();
 	suites();

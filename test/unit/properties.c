@@ -288,6 +288,42 @@ check_masks(void)
 	tap_ok(bad_rule == 0, "property: no mask shows more than its class allows");
 }
 
+/*
+ * Text of ASCII characters only is normalised by code of its own.  A character
+ * that is dropped, at its end, makes the other code do the same.
+ */
+static void
+check_ascii_normal_form(void)
+{
+	static const char some[] = "0123456789 +-()[]./*#@'\tabcxyzABCXYZ_86:\n";
+	int			bad = 0;
+
+	for (int i = 0; i < ROUNDS / 3; i++)
+	{
+		int			class_id = 1 + (int) draw(12);
+		char		in[64];
+		char		out[256];
+		char		other[256];
+		size_t		inlen = draw(40);
+		size_t		outlen;
+		size_t		otherlen;
+
+		for (size_t k = 0; k < inlen; k++)
+			in[k] = draw(8) ? some[draw(sizeof(some) - 1)] : (char) draw(128);
+		if (draw(4) == 0)
+			inlen = (size_t) snprintf(in, sizeof(in), "%s1%d%09d",
+									  draw(2) ? "+86 " : "0086", 3 + (int) draw(7), (int) draw(1000000000));
+		outlen = cpii_normalise(class_id, in, inlen, out);
+		memcpy(in + inlen, "\xE2\x80\x8B", 3);
+		otherlen = cpii_normalise(class_id, in, inlen + 3, other);
+		if (inlen == 0)
+			continue;
+		if ((outlen != otherlen || memcmp(out, other, outlen) != 0) && bad++ < 3)
+			report("normal form", class_id, in, inlen, out, outlen);
+	}
+	tap_ok(bad == 0, "property: the normal form of ASCII text");
+}
+
 /* mobile numbers in every layout hide six digits and show the right five */
 static void
 check_mobile_layouts(void)
@@ -478,6 +514,7 @@ void
 run_properties(void)
 {
 	check_masks();
+	check_ascii_normal_form();
 	check_mobile_layouts();
 	check_normalise();
 	check_regions();

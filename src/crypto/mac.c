@@ -1,0 +1,211 @@
+/*-------------------------------------------------------------------------
+ *
+ * mac.c
+ *	  Keyed hashes with a cached key: HMAC and AES-256-CMAC over OpenSSL's EVP.
+ *
+ * Search tags of short texts are what sealing spends most of its time on, so
+ * CMAC (NIST SP 800-38B) has a short way: a text of one block or less is one
+ * call of the block cipher, ten times faster than HMAC through EVP_MAC.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "crypto/mac.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+
+#include "base/secret.h"
+
+#define BLOCK 16
+
+struct CpiiMac
+{
+	EVP_MAC_CTX *ctx;
+	/* CMAC only: the block cipher, and what goes into a last block */
+	EVP_CIPHER_CTX *block;
+	unsigned char whole[BLOCK];
+	unsigned char padded[BLOCK];
+};
+
+static EVP_MAC *hmac_algorithm = NULL;
+static EVP_MAC *cmac_algorithm = NULL;
+static EVP_CIPHER *block_algorithm = NULL;
+
+/* multiply by x in GF(2^128), without a branch that depends on the secret */
+static void
+double_block(const unsigned char in[BLOCK], unsigned char out[BLOCK])
+{
+	unsigned char carry = (unsigned char) (0x87 & -(in[0] >> 7));
+
+	for (int i = 0; i < BLOCK - 1; i++)
+		out[i] = (unsigned char) (in[i] << 1 | in[i + 1] >> 7);
+	out[BLOCK - 1] = (unsigned char) (in[BLOCK - 1] << 1 ^ carry);
+}
+
+/* the short way of CMAC */
+static bool
+prepare_blocks(CpiiMac *mac, const unsigned char *key, size_t keylen)
+{
+	static const unsigned char zeros[BLOCK] = {0};
+	unsigned char first[BLOCK];
+	int			len;
+	bool		ok;
+
+	if (block_algorithm == NULL)
+		block_algorithm = EVP_CIPHER_fetch(NULL, "AES-256-ECB", NULL);
+	if (block_algorithm == NULL || keylen != 32)
+		return false;
+	mac->block = EVP_CIPHER_CTX_new();
+	ok = mac->block != NULL &&
+		EVP_EncryptInit_ex2(mac->block, block_algorithm, key, NULL, NULL) == 1 &&
+		EVP_CIPHER_CTX_set_padding(mac->block, 0) == 1 &&
+		EVP_EncryptUpdate(mac->block, first, &len, zeros, BLOCK) == 1 &&
+		len == BLOCK;
+	if (ok)
+	{
+		double_block(first, mac->whole);
+		double_block(mac->whole, mac->padded);
+	}
+	cpii_wipe(first, sizeof(first));
+	return ok;
+}
+
+CpiiMac *
+cpii_mac_new_digest(CpiiDigest digest, const unsigned char *key, size_t keylen)
+{
+	bool		cmac = digest == CPII_DIGEST_AES_CMAC;
+	EVP_MAC   **algorithm = cmac ? &cmac_algorithm : &hmac_algorithm;
+	CpiiMac    *mac;
+	OSSL_PARAM	params[2];
+
+	if (*algorithm == NULL)
+		*algorithm = EVP_MAC_fetch(NULL, cmac ? "CMAC" : "HMAC", NULL);
+	if (*algorithm == NULL)
+		return NULL;
+	mac = calloc(1, sizeof(CpiiMac));
+	if (mac == NULL)
+		return NULL;
+	if (cmac)
+		params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER,
+													 (char *) "AES-256-CBC", 0);
+	else
+		params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
+													 digest == CPII_DIGEST_SM3 ?
+													 (char *) "SM3" : (char *) "SHA256", 0);
+	params[1] = OSSL_PARAM_construct_end();
+	mac->ctx = EVP_MAC_CTX_new(*algorithm);
+	if (mac->ctx == NULL || EVP_MAC_init(mac->ctx, key, keylen, params) != 1 ||
+		(cmac && !prepare_blocks(mac, key, keylen)))
+	{
+		cpii_mac_free(mac);
+		return NULL;
+	}
+	return mac;
+}
+
+CpiiMac *
+cpii_mac_new(const unsigned char *key, size_t keylen)
+{
+	return cpii_mac_new_digest(CPII_DIGEST_SHA256, key, keylen);
+}
+
+void
+cpii_mac_free(CpiiMac *mac)
+{
+	if (mac == NULL)
+		return;
+	/* OpenSSL wipes keys when it frees a context */
+	EVP_MAC_CTX_free(mac->ctx);
+	EVP_CIPHER_CTX_free(mac->block);
+	cpii_wipe(mac, sizeof(*mac));
+	free(mac);
+}
+
+/* CMAC of a text of one block or less */
+static bool
+one_block(CpiiMac *mac, const unsigned char *in, size_t inlen,
+		  unsigned char out[CPII_MAC_LEN])
+{
+	const unsigned char *mask = inlen == BLOCK ? mac->whole : mac->padded;
+	unsigned char block[BLOCK] = {0};
+	int			len;
+	bool		ok;
+
+	if (inlen > 0)
+		memcpy(block, in, inlen);
+	if (inlen < BLOCK)
+		block[inlen] = 0x80;
+	for (int i = 0; i < BLOCK; i++)
+		block[i] ^= mask[i];
+	ok = EVP_EncryptUpdate(mac->block, out, &len, block, BLOCK) == 1 &&
+		len == BLOCK;
+	cpii_wipe(block, sizeof(block));
+	return ok;
+}
+
+bool
+cpii_mac_pieces(CpiiMac *mac, const CpiiMacPiece *pieces, int n,
+				unsigned char out[CPII_MAC_LEN])
+{
+	size_t		outlen;
+
+	if (EVP_MAC_init(mac->ctx, NULL, 0, NULL) != 1)
+		return false;
+	for (int i = 0; i < n; i++)
+		if (pieces[i].len > 0 &&
+			EVP_MAC_update(mac->ctx, pieces[i].data, pieces[i].len) != 1)
+			return false;
+	if (EVP_MAC_final(mac->ctx, out, &outlen, CPII_MAC_LEN) != 1)
+		return false;
+	memset(out + outlen, 0, CPII_MAC_LEN - outlen);
+	return true;
+}
+
+bool
+cpii_mac(CpiiMac *mac, const unsigned char *in, size_t inlen,
+		 unsigned char out[CPII_MAC_LEN])
+{
+	CpiiMacPiece whole = {in, inlen};
+
+	if (mac->block != NULL && inlen <= BLOCK)
+	{
+		memset(out + BLOCK, 0, CPII_MAC_LEN - BLOCK);
+		return one_block(mac, in, inlen, out);
+	}
+	return cpii_mac_pieces(mac, &whole, 1, out);
+}
+
+bool
+cpii_mac_begin(CpiiMac *mac, const unsigned char *in, size_t inlen)
+{
+	return EVP_MAC_init(mac->ctx, NULL, 0, NULL) == 1 &&
+		EVP_MAC_update(mac->ctx, in, inlen) == 1;
+}
+
+bool
+cpii_mac_end(CpiiMac *mac, const unsigned char *in, size_t inlen,
+			 unsigned char out[CPII_MAC_LEN])
+{
+	size_t		outlen;
+
+	if ((inlen > 0 && EVP_MAC_update(mac->ctx, in, inlen) != 1) ||
+		EVP_MAC_final(mac->ctx, out, &outlen, CPII_MAC_LEN) != 1)
+		return false;
+	memset(out + outlen, 0, CPII_MAC_LEN - outlen);
+	return true;
+}
+
+bool
+cpii_mac_once(const unsigned char *key, const unsigned char *in, size_t inlen,
+			  unsigned char out[CPII_MAC_LEN])
+{
+	CpiiMac    *mac = cpii_mac_new(key, CPII_MAC_LEN);
+	bool		ok = mac != NULL && cpii_mac(mac, in, inlen, out);
+
+	cpii_mac_free(mac);
+	return ok;
+}
