@@ -266,6 +266,42 @@ next_piece(const char *sql, size_t len, size_t pos, size_t *end)
 	return PIECE_TEXT;
 }
 
+/*
+ * Texts of the last statements that had nothing to take out: prepared
+ * statements come again and again, and are looked at several times each.  Texts
+ * with literals are not kept.
+ */
+#define KNOWN 4
+#define KNOWN_LEN 1024
+
+typedef struct Known
+{
+	size_t		len;
+	char		text[KNOWN_LEN];
+} Known;
+
+static Known known[KNOWN];
+static unsigned int next_known = 0;
+
+bool
+cpii_redact_unneeded(const char *sql, size_t len)
+{
+	size_t		end;
+
+	if (len == 0 || len > KNOWN_LEN)
+		return false;
+	for (int i = 0; i < KNOWN; i++)
+		if (known[i].len == len && memcmp(known[i].text, sql, len) == 0)
+			return true;
+	for (size_t pos = 0; pos < len; pos = end)
+		if (next_piece(sql, len, pos, &end) != PIECE_TEXT)
+			return false;
+	known[next_known].len = len;
+	memcpy(known[next_known].text, sql, len);
+	next_known = (next_known + 1) % KNOWN;
+	return true;
+}
+
 size_t
 cpii_redact(const char *sql, size_t len, char *out, size_t outcap)
 {
@@ -275,6 +311,12 @@ cpii_redact(const char *sql, size_t len, char *out, size_t outcap)
 
 	if (outcap == 0)
 		return 0;
+	if (len < outcap && cpii_redact_unneeded(sql, len))
+	{
+		memcpy(out, sql, len);
+		out[len] = '\0';
+		return len;
+	}
 
 	for (; pos < len && !o.full; pos = end)
 	{

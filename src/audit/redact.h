@@ -8,6 +8,7 @@
 #ifndef CPII_AUDIT_REDACT_H
 #define CPII_AUDIT_REDACT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -19,6 +20,9 @@
  * standard_conforming_strings.  Returns the length written.
  */
 extern size_t cpii_redact(const char *sql, size_t len, char *out, size_t outcap);
+
+/* is there nothing to take out?  Texts that were asked for lately cost little. */
+extern bool cpii_redact_unneeded(const char *sql, size_t len);
 
 /*
  * The same without changing the length: literals in plain quotes become stars

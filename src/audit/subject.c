@@ -23,9 +23,6 @@
 #include "sealed/normalise.h"
 #include "sealed/seal.h"
 
-/* no token is made of text that begins so */
-static const char domain[] = "\0audit subject";
-
 #define TAG_BYTES 12
 #define SMALL_VALUE 256
 
@@ -38,17 +35,16 @@ void
 cpii_subject_tag(int class_id, const char *value, size_t len,
 				 char tag[CPII_SUBJECT_TAG_LEN])
 {
-	CpiiMac    *key = cpii_keyring_mac(class_id, CPII_MAC_TOKEN, 0);
+	CpiiMac    *key = cpii_keyring_mac(class_id, CPII_MAC_SUBJECT, 0);
 	unsigned char mac[CPII_MAC_LEN];
 	char		encoded[CPII_BASE64URL_BOUND(TAG_BYTES)];
-	char		small[sizeof(domain) + SMALL_VALUE];
+	char		small[SMALL_VALUE];
 	size_t		bound = CPII_NORMALISE_BOUND(len);
-	char	   *text = bound <= SMALL_VALUE ? small : palloc(sizeof(domain) + bound);
+	char	   *text = bound <= SMALL_VALUE ? small : palloc(bound);
 	size_t		used;
 	bool		ok;
 
-	memcpy(text, domain, sizeof(domain));
-	used = sizeof(domain) + cpii_normalise(class_id, value, len, text + sizeof(domain));
+	used = cpii_normalise(class_id, value, len, text);
 	ok = cpii_mac(key, (unsigned char *) text, used, mac);
 	cpii_wipe(text, used);
 	if (text != small)
@@ -91,18 +87,42 @@ cpii_subject_searched(int class_id, const char *value, size_t len)
 		cpii_subjects.walk = Max(cpii_subjects.walk, cpii_walk_step(value, len));
 }
 
-static void
-append_list(char **to, const char *name, const CpiiSubjects *list)
+static char *
+append(char *to, const char *text, size_t len)
 {
+	memcpy(to, text, len);
+	return to + len;
+}
+
+#define APPEND(to, literal) append(to, literal, sizeof(literal) - 1)
+
+/* "name": ["tag", ...], and "name_more": true behind it when the list is not complete */
+static char *
+append_list(char *to, const char *name, const CpiiSubjects *list)
+{
+	size_t		namelen = strlen(name);
+
 	if (list->looks == 0)
-		return;
-	*to += sprintf(*to, "%s\"%s\": [", (*to)[-1] == '{' ? "" : ", ", name);
+		return to;
+	if (to[-1] != '{')
+		to = APPEND(to, ", ");
+	to = APPEND(to, "\"");
+	to = append(to, name, namelen);
+	to = APPEND(to, "\": [");
 	for (int i = 0; i < list->n; i++)
-		*to += sprintf(*to, "%s\"%.*s\"", i == 0 ? "" : ", ",
-					   CPII_SUBJECT_TAG_LEN, list->tag[i]);
-	*to += sprintf(*to, "]");
+	{
+		to = i == 0 ? APPEND(to, "\"") : APPEND(to, ", \"");
+		to = append(to, list->tag[i], CPII_SUBJECT_TAG_LEN);
+		to = APPEND(to, "\"");
+	}
+	to = APPEND(to, "]");
 	if (list->looks > CPII_MAX_SUBJECT_LOOKS)
-		*to += sprintf(*to, ", \"%s_more\": true", name);
+	{
+		to = APPEND(to, ", \"");
+		to = append(to, name, namelen);
+		to = APPEND(to, "_more\": true");
+	}
+	return to;
 }
 
 const char *
@@ -114,16 +134,23 @@ cpii_subject_detail(const char *detail)
 	if ((cpii_subjects.shown.looks | cpii_subjects.searched.looks) == 0)
 		return detail;
 	*to++ = '{';
-	append_list(&to, "shown", &cpii_subjects.shown);
-	append_list(&to, "searched", &cpii_subjects.searched);
+	to = append_list(to, "shown", &cpii_subjects.shown);
+	to = append_list(to, "searched", &cpii_subjects.searched);
 	if (cpii_subjects.walk > 1)
 		to += sprintf(to, ", \"walk\": %d", cpii_subjects.walk);
 	/* details of statements are objects of ours, and short */
-	if (detail != NULL && detail[0] == '{' && detail[1] != '}' &&
-		strlen(detail) < sizeof(buf) - (to - buf) - 4)
-		sprintf(to, ", %s", detail + 1);
-	else
-		strcpy(to, "}");
+	if (detail != NULL && detail[0] == '{' && detail[1] != '}')
+	{
+		size_t		rest = strlen(detail + 1);
+
+		if (rest < sizeof(buf) - (to - buf) - 4)
+		{
+			to = APPEND(to, ", ");
+			memcpy(to, detail + 1, rest + 1);
+			return buf;
+		}
+	}
+	strcpy(to, "}");
 	return buf;
 }
 

@@ -34,7 +34,7 @@
 
 /* class numbers below this are found without a hash table */
 #define NEAR_CLASSES 16
-#define NEAR_PURPOSES 3
+#define NEAR_PURPOSES 4
 
 typedef struct CipherKey
 {
@@ -545,7 +545,9 @@ cpii_keyring_mac(int class_id, CpiiMacPurpose purpose, int epoch)
 			digest = facts->tag_digest;
 		}
 	}
-	if (key.epoch == 0 && purpose != CPII_MAC_TOKEN)
+	if (purpose == CPII_MAC_SUBJECT)
+		digest = CPII_DIGEST_AES_CMAC;
+	else if (key.epoch == 0 && purpose != CPII_MAC_TOKEN)
 		digest = class_digest(class_id);
 	entry = hash_search(macs, &key, HASH_FIND, NULL);
 	if (entry == NULL)

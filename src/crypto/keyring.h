@@ -41,7 +41,8 @@ typedef enum CpiiMacPurpose
 {
 	CPII_MAC_SEARCH,			/* search tag of the whole value */
 	CPII_MAC_TAIL,				/* tag of the last four characters */
-	CPII_MAC_TOKEN				/* pseudonyms */
+	CPII_MAC_TOKEN,				/* pseudonyms */
+	CPII_MAC_SUBJECT			/* tags in audit records */
 } CpiiMacPurpose;
 
 /*

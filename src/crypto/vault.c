@@ -455,7 +455,7 @@ CpiiAnswerStatus
 cpii_vault_mac_key(int class_id, int epoch, int purpose,
 				   unsigned char key[CPII_KEY_LEN], const char **detail)
 {
-	static const char *const names[] = {"search", "tail", "token"};
+	static const char *const names[] = {"search", "tail", "token", "subject"};
 	CpiiAnswerStatus status = CPII_ANSWER_OK;
 	char		info[64];
 

@@ -79,12 +79,27 @@ redact_debug_string(void)
 	}
 }
 
+/* what others see is this text, and there is nothing to hide in it */
+static bool
+may_be_seen(const char *source)
+{
+	size_t		len = strlen(source);
+
+	return MyBEEntry != NULL && pgstat_track_activities &&
+		len < (size_t) pgstat_track_activity_query_size &&
+		memcmp(MyBEEntry->st_activity_raw, source, len + 1) == 0 &&
+		cpii_redact_unneeded(source, len);
+}
+
 static void
 show_activity(const char *source)
 {
 	char		text[MAX_TEXT];
-	uint64		query_id = pgstat_get_my_query_id();
+	uint64		query_id;
 
+	if (may_be_seen(source))
+		return;
+	query_id = pgstat_get_my_query_id();
 	(void) cpii_redact(source, strlen(source), text, sizeof(text));
 	cpii_report_activity(text);
 	pgstat_report_query_id(query_id, true);
@@ -100,6 +115,8 @@ cpii_hygiene_plan(QueryDesc *queryDesc)
 		return;
 	if (cpii_executor_depth == 0 && !IsParallelWorker())
 		show_activity(source);
+	if (cpii_redact_unneeded(source, strlen(source)))
+		return;
 	copy = pstrdup(source);
 	cpii_redact_in_place(copy, strlen(copy));
 	queryDesc->sourceText = copy;

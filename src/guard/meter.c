@@ -32,6 +32,9 @@
 #include "guard/window.h"
 #include "policy/catalog.h"
 
+/* so many plans of a transaction are forgotten one by one */
+#define FEW_SLICES 16
+
 /* one plan that has taken something in this transaction */
 typedef struct Slices
 {
@@ -42,6 +45,9 @@ typedef struct Slices
 } Slices;
 
 HTAB	   *cpii_meter_slices = NULL;
+
+/* the same, kept when it is empty: making one for each statement costs */
+static HTAB *slices = NULL;
 
 /* what the open account holds of the windows, and for whom */
 static bool holding = false;
@@ -209,16 +215,17 @@ cpii_meter_leave_slice(const QueryDesc *query, uint64 account,
 	if (!any)
 		return;
 	cpii_transaction_busy = true;
-	if (cpii_meter_slices == NULL)
+	if (slices == NULL)
 	{
 		HASHCTL		ctl;
 
 		ctl.keysize = sizeof(const QueryDesc *);
 		ctl.entrysize = sizeof(Slices);
 		ctl.hcxt = TopMemoryContext;
-		cpii_meter_slices = hash_create("courier_pii cursors", 16, &ctl,
-										HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		slices = hash_create("courier_pii cursors", 16, &ctl,
+							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
+	cpii_meter_slices = slices;
 	entry = hash_search(cpii_meter_slices, &query, HASH_ENTER, &found);
 	if (!found)
 	{
@@ -241,9 +248,23 @@ cpii_meter_forget_slice(const QueryDesc *query)
 void
 cpii_meter_at_end(void)
 {
-	if (cpii_meter_slices != NULL)
-		hash_destroy(cpii_meter_slices);
+	if (cpii_meter_slices == NULL)
+		return;
 	cpii_meter_slices = NULL;
+	if (hash_get_num_entries(slices) > FEW_SLICES)
+	{
+		hash_destroy(slices);
+		slices = NULL;
+	}
+	else if (hash_get_num_entries(slices) > 0)
+	{
+		HASH_SEQ_STATUS seq;
+		Slices	   *entry;
+
+		hash_seq_init(&seq, slices);
+		while ((entry = hash_seq_search(&seq)) != NULL)
+			(void) hash_search(slices, &entry->query, HASH_REMOVE, NULL);
+	}
 }
 
 void

@@ -302,10 +302,14 @@ const char *
 cpii_gate_detail(void)
 {
 	static char detail[128];
+	static uint32 told = 0;		/* what the text says */
 	char	   *end;
 
 	if (warned == 0)
 		return NULL;
+	if (warned == told)
+		return detail;
+	told = warned;
 	strcpy(detail, "{\"gates_not_passed\": [");
 	for (int i = 0; i < CPII_NGATES; i++)
 		if (warned & (1u << i))

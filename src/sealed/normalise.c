@@ -20,6 +20,16 @@
 
 #define NAME_DOT 0x00B7
 
+/* does a Chinese character of the usual block, U+4E00 to U+9FFF, begin here? */
+static inline bool
+is_usual_han(const char *in)
+{
+	unsigned char first = (unsigned char) in[0];
+
+	return (first > 0xE4 && first <= 0xE9) ||
+		(first == 0xE4 && (unsigned char) in[1] >= 0xB8);
+}
+
 /* well-formed?  Does any Han character occur? */
 static bool
 survey(const char *in, size_t inlen, bool *han)
@@ -30,8 +40,17 @@ survey(const char *in, size_t inlen, bool *han)
 	while (pos < inlen)
 	{
 		uint32_t	cp;
-		int			used = cpii_utf8_decode(in + pos, inlen - pos, &cp);
+		int			used;
 
+		if (inlen - pos >= 3 && is_usual_han(in + pos) &&
+			((unsigned char) in[pos + 1] & 0xC0) == 0x80 &&
+			((unsigned char) in[pos + 2] & 0xC0) == 0x80)
+		{
+			*han = true;
+			pos += 3;
+			continue;
+		}
+		used = cpii_utf8_decode(in + pos, inlen - pos, &cp);
 		if (used == 0)
 			return false;
 		if (cpii_utf8_is_han(cp))
@@ -184,6 +203,17 @@ normalise_any(int class_id, bool is_name, bool han, const char *in,
 	{
 		uint32_t	cp;
 
+		/* most of names and addresses, and never changed */
+		if (is_usual_han(in + pos))
+		{
+			if (blank)
+				out[len++] = ' ';
+			blank = false;
+			memcpy(out + len, in + pos, 3);
+			len += 3;
+			pos += 3;
+			continue;
+		}
 		pos += (size_t) cpii_utf8_decode(in + pos, inlen - pos, &cp);
 		cp = cpii_utf8_half_width(cp);
 		if (cpii_utf8_is_zero_width(cp) || is_layout(class_id, cp))
