@@ -199,8 +199,10 @@ typedef const char *(*FascistCheckFunction) (const char *password,
 											 const char *dictionary);
 
 /*
- * cracklib is used where it is installed.  It ends the process when it cannot
- * open its files, so they are tried before.
+ * cracklib is used where it is installed.  Some versions of it end the process
+ * when they cannot open its files, so they are tried before; one whose files
+ * are damaged refuses every password, so a refusal counts only where a password
+ * that is no word at all is not refused.
  */
 static const char *
 dictionary_says(const char *password)
@@ -209,7 +211,9 @@ dictionary_says(const char *password)
 	static bool tried = false;
 	static bool told = false;
 	static const char *const endings[] = {"pwd", "pwi", "hwm"};
+	static const char *const no_word = "xK7#qP2!vR9~mW4+";
 	bool		usable = true;
+	const char *why = NULL;
 
 	if (cpii_password_dictionary == NULL || cpii_password_dictionary[0] == '\0')
 		return NULL;
@@ -224,17 +228,21 @@ dictionary_says(const char *password)
 	for (int i = 0; i < lengthof(endings) && usable; i++)
 		usable = access(psprintf("%s.%s", cpii_password_dictionary, endings[i]),
 						R_OK) == 0;
-	if (check == NULL || !usable)
+	usable = usable && check != NULL;
+	if (usable)
 	{
-		if (!told)
-			ereport(NOTICE,
-					(errmsg("the password is not looked up in a dictionary"),
-					 errdetail("The library cracklib or its dictionary is not installed."),
-					 errhint("Install cracklib, or set \"courier_pii.password_dictionary\" to an empty string.")));
-		told = true;
-		return NULL;
+		why = check(password, cpii_password_dictionary);
+		usable = why == NULL || check(no_word, cpii_password_dictionary) == NULL;
 	}
-	return check(password, cpii_password_dictionary);
+	if (usable)
+		return why;
+	if (!told)
+		ereport(NOTICE,
+				(errmsg("the password is not looked up in a dictionary"),
+				 errdetail("The library cracklib or its dictionary is not installed, or is damaged."),
+				 errhint("Install cracklib, or set \"courier_pii.password_dictionary\" to an empty string.")));
+	told = true;
+	return NULL;
 }
 
 /* ---- rules ---- */
