@@ -178,6 +178,7 @@ OBJS = \
 	src/people/feed.o \
 	src/people/envelope_close.o \
 	src/people/envelope_open.o \
+	src/people/feed_order.o \
 	src/people/guess.o \
 	src/people/held_account.o \
 	src/people/held_room.o \

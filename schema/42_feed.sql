@@ -7,7 +7,7 @@ CREATE TABLE courier_pii.hr_feed (
 	source		text NOT NULL,
 	full_list	boolean NOT NULL,
 	state		text NOT NULL DEFAULT 'deciding'
-				CHECK (state IN ('deciding', 'applied', 'held', 'rejected')),
+				CHECK (state IN ('deciding', 'applied', 'held', 'waiting', 'rejected')),
 	row_count	bigint NOT NULL DEFAULT 0,
 	hired		bigint NOT NULL DEFAULT 0,
 	changed		bigint NOT NULL DEFAULT 0,
@@ -19,7 +19,10 @@ CREATE TABLE courier_pii.hr_feed (
 	asked_at	timestamptz NOT NULL DEFAULT pg_catalog.statement_timestamp(),
 	asked_by	text NOT NULL,
 	decided_at	timestamptz,
-	decided_by	text
+	decided_by	text,
+	-- of feeds that are numbered: see src/people/feed_order.c
+	sequence	bigint CHECK (sequence > 0),
+	alarmed_at	timestamptz
 );
 
 -- Staging: filled with INSERT or COPY, all texts, so that a bad value is a bad
@@ -37,6 +40,7 @@ CREATE TABLE courier_pii.hr_feed_row (
 	departs_on	text,
 	birthday	text,
 	phone		text,
+	sequence	text,
 	feed		bigint,
 	verdict		text,
 	problem		text
@@ -91,7 +95,7 @@ CREATE VIEW courier_pii.hr_feeds AS
 	SELECT f.id AS feed, f.source, f.full_list, f.state, f.row_count AS rows,
 		   f.hired, f.changed, f.departed, f.unchanged, f.rejected,
 		   f.held_because, f.digest, f.asked_at, f.asked_by, f.decided_at,
-		   f.decided_by
+		   f.decided_by, f.sequence
 	FROM courier_pii.hr_feed f;
 
 -- whom feeds that are held would disable
@@ -118,7 +122,7 @@ GRANT EXECUTE ON FUNCTION courier_pii.reject_hr_feed(bigint) TO pii_account_admi
 GRANT EXECUTE ON FUNCTION courier_pii.discard_hr_feed_rows(text) TO pii_account_admin;
 GRANT SELECT ON courier_pii.hr_feed_row TO pii_account_admin, pii_auditor;
 GRANT INSERT (source, line, staff_no, display_name, org, post, status, login_role,
-			  departs_on, birthday, phone)
+			  departs_on, birthday, phone, sequence)
 	ON courier_pii.hr_feed_row TO pii_account_admin;
 GRANT SELECT ON courier_pii.hr_feeds, courier_pii.hr_feed_held
 	TO pii_account_admin, pii_security_admin, pii_auditor;
@@ -126,6 +130,7 @@ GRANT SELECT ON courier_pii.hr_feeds, courier_pii.hr_feed_held
 COMMENT ON TABLE courier_pii.hr_feed IS 'personnel feeds and what became of them';
 COMMENT ON SEQUENCE courier_pii.hr_feed_id_seq IS 'numbers of personnel feeds';
 COMMENT ON TABLE courier_pii.hr_feed_row IS 'rows of personnel feeds: inserted by account administrators, with a verdict once their feed was decided';
+COMMENT ON COLUMN courier_pii.hr_feed_row.sequence IS 'number of the feed, the same in all its rows, or null';
 COMMENT ON COLUMN courier_pii.hr_feed_row.departs_on IS 'last day of work, YYYY-MM-DD';
 COMMENT ON SEQUENCE courier_pii.hr_feed_row_id_seq IS 'numbers of rows of personnel feeds';
 COMMENT ON TABLE courier_pii.hr_feed_departure IS 'whom personnel feeds disable';

@@ -205,6 +205,10 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 	FROM (SELECT p.gid AS transaction_gid, p.owner::text AS owner_name, p.database::text AS database
 		FROM pg_prepared_xacts p JOIN courier_pii.account_register a ON a.login_role::oid = to_regrole(quote_ident(p.owner))::oid
 		JOIN courier_pii.staff_register s ON s.staff_no = a.staff_no WHERE s.status <> 'active') x
+	UNION ALL
+	SELECT 'feed', 'high', 'personnel feed ' || h.id || ' of ' || h.source, 'waits: ' || h.held_because,
+		'apply what is missing, or put this one aside with courier_pii.reject_hr_feed()'
+	FROM courier_pii.hr_feed h WHERE h.state = 'waiting' AND h.asked_at < now() - interval '1 hour'
 	-- the version
 	UNION ALL
 	SELECT 'version', v.severity, 'PostgreSQL ' || current_setting('server_version'), v.finding, v.remedy

@@ -28,6 +28,7 @@
 #include "base/internal.h"
 #include "base/session.h"
 #include "base/settings.h"
+#include "people/feed_order.h"
 #include "people/membership.h"
 #include "people/person.h"
 #include "people/register.h"
@@ -173,7 +174,8 @@ decide(const Feed *feed)
 		(void) run_feed(feed, list_missing);
 	(void) run_feed(feed, "UPDATE courier_pii.hr_feed h SET"
 					" row_count = c.rows, hired = c.hired, changed = c.changed,"
-					" unchanged = c.unchanged, rejected = c.rejected, departed = d.departed,"
+					" unchanged = c.unchanged, rejected = c.rejected, departed = greatest(d.departed,"
+					" CASE WHEN h.state = 'waiting' THEN h.departed ELSE 0 END),"
 					" digest = d.digest"
 					" FROM (SELECT pg_catalog.count(*) AS rows,"
 					" pg_catalog.count(*) FILTER (WHERE f.verdict = 'hire') AS hired,"
@@ -213,7 +215,7 @@ brake(const Feed *feed, bool *empty)
 	int64		departed = count_of(feed, "SELECT h.departed FROM courier_pii.hr_feed h"
 									" WHERE h.id = $1::pg_catalog.int8 AND $2 IS NOT NULL");
 	int64		recent = count_of(feed, "SELECT pg_catalog.sum(h.departed)::pg_catalog.int8"
-								  " FROM courier_pii.hr_feed h WHERE h.state = 'applied' AND h.decided_by IS NULL"
+								  " FROM courier_pii.hr_feed h WHERE h.state IN ('applied', 'waiting') AND h.decided_by IS NULL"
 								  " AND h.asked_at > pg_catalog.now() - '1 day'::pg_catalog.interval"
 								  " AND h.id <> $1::pg_catalog.int8 AND $2 IS NOT NULL");
 	int64		before = count_of(feed, "SELECT coalesce((SELECT h.row_count FROM courier_pii.hr_feed h"
@@ -395,7 +397,7 @@ apply(const Feed *feed)
 	/* rows of old feeds have served their purpose */
 	(void) run_feed(feed, "DELETE FROM courier_pii.hr_feed_row f WHERE f.source = $2"
 					" AND f.feed IS NOT NULL AND f.feed NOT IN (SELECT h.id FROM courier_pii.hr_feed h"
-					" WHERE h.source = $2 AND (h.state = 'held' OR h.id <= $1::pg_catalog.int8)"
+					" WHERE h.source = $2 AND (h.state IN ('held', 'waiting') OR h.id <= $1::pg_catalog.int8)"
 					" ORDER BY h.id DESC LIMIT " CppAsString2(KEPT_FEEDS) ")");
 }
 
@@ -413,6 +415,45 @@ set_state(const Feed *feed, const char *state, const char *because,
 					" WHERE id = $1::pg_catalog.int8", 4, texts);
 }
 
+/* feeds that have waited for this one, or for the one before it */
+static void
+follow(char *source)
+{
+	char	   *id;
+
+	while ((id = cpii_feed_next(source)) != NULL)
+	{
+		Feed		next = {id, source, false};
+
+		decide(&next);
+		apply(&next);
+		set_state(&next, "applied", NULL, NULL);
+	}
+}
+
+/*
+ * Apply a feed that may pass.  Of one that others must come before only what
+ * takes rights away is done now.
+ */
+static void
+pass(const Feed *feed, const char *decided_by)
+{
+	char	   *gap = feed->full ? NULL : cpii_feed_gap(feed->id, feed->source);
+
+	if (gap != NULL)
+	{
+		apply_departures(feed);
+		cpii_roster_announce_all();
+		set_state(feed, "waiting", gap, decided_by);
+		return;
+	}
+	apply(feed);
+	set_state(feed, "applied", NULL, decided_by);
+	if (feed->full)
+		cpii_feed_supersede(feed->id, feed->source);
+	follow(feed->source);
+}
+
 /* the function's row: the feed as it stands */
 static Datum
 feed_row(FunctionCallInfo fcinfo, const Feed *feed, char **state)
@@ -427,7 +468,7 @@ feed_row(FunctionCallInfo fcinfo, const Feed *feed, char **state)
 		elog(ERROR, "return type must be a row type");
 	desc = BlessTupleDesc(desc);
 	(void) run_feed(feed, "SELECT h.id, h.state, h.row_count, h.hired, h.changed, h.departed,"
-					" h.unchanged, h.rejected, CASE WHEN h.state = 'held' THEN h.held_because END"
+					" h.unchanged, h.rejected, CASE WHEN h.state IN ('held', 'waiting') THEN h.held_because END"
 					" FROM courier_pii.hr_feed h"
 					" WHERE h.id = $1::pg_catalog.int8 AND $2 IS NOT NULL");
 	for (int i = 0; i < 9; i++)
@@ -475,15 +516,13 @@ cpii_apply_hr_feed(PG_FUNCTION_ARGS)
 	feed.id = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	(void) run_feed(&feed, "UPDATE courier_pii.hr_feed_row SET feed = $1::pg_catalog.int8"
 					" WHERE source = $2 AND feed IS NULL");
+	cpii_feed_number(feed.id, feed.source);
 	decide(&feed);
 	reasons = brake(&feed, &empty);
 	if (reasons[0] != '\0')
 		set_state(&feed, "held", reasons, NULL);
 	else
-	{
-		apply(&feed);
-		set_state(&feed, "applied", NULL, NULL);
-	}
+		pass(&feed, NULL);
 	result = feed_row(fcinfo, &feed, &state);
 	if (reasons[0] != '\0')
 		ereport(WARNING,
@@ -494,9 +533,12 @@ cpii_apply_hr_feed(PG_FUNCTION_ARGS)
 	return result;
 }
 
-/* lock a held feed and read it; returns who asked for it */
+/*
+ * Lock a feed that is held (or, where that will do, waits) and read it; returns
+ * who asked for it.
+ */
 static char *
-get_held(FunctionCallInfo fcinfo, Feed *feed)
+get_held(FunctionCallInfo fcinfo, Feed *feed, bool waiting)
 {
 	char	   *asked_by;
 
@@ -508,8 +550,9 @@ get_held(FunctionCallInfo fcinfo, Feed *feed)
 	cpii_person_run("LOCK TABLE courier_pii.hr_feed IN SHARE ROW EXCLUSIVE MODE", 0, NULL);
 	if (cpii_person_run("SELECT h.source, h.full_list::pg_catalog.text, h.asked_by"
 						" FROM courier_pii.hr_feed h"
-						" WHERE h.id = $1::pg_catalog.int8 AND h.state = 'held'",
-						1, (const char *[]) {feed->id}) == 0)
+						" WHERE h.id = $1::pg_catalog.int8"
+						" AND (h.state = 'held' OR h.state = $2)",
+						2, (const char *[]) {feed->id, waiting ? "waiting" : "held"}) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("personnel feed %s is not held", feed->id),
@@ -534,7 +577,7 @@ cpii_release_hr_feed(PG_FUNCTION_ARGS)
 		cpii_require_duty("pii_account_admin");
 	digest = cpii_text_argument(fcinfo, 1, "digest");
 	SPI_connect();
-	asked_by = get_held(fcinfo, &feed);
+	asked_by = get_held(fcinfo, &feed, false);
 	if (strcmp(asked_by, acting_person()) == 0)
 		ereport(ERROR,
 				(errcode(CPII_ERRCODE_DUTY_MISSING),
@@ -553,8 +596,7 @@ cpii_release_hr_feed(PG_FUNCTION_ARGS)
 				 errmsg("the digest is not that of the list"),
 				 errdetail("The list may have changed since."),
 				 errhint("Look at courier_pii.hr_feed_held and take the digest of courier_pii.hr_feeds.")));
-	apply(&feed);
-	set_state(&feed, "applied", NULL, acting_person());
+	pass(&feed, acting_person());
 	result = feed_row(fcinfo, &feed, &state);
 	SPI_finish();
 	return result;
@@ -568,8 +610,10 @@ cpii_reject_hr_feed(PG_FUNCTION_ARGS)
 	if (!cpii_session_has_duty("pii_security_admin"))
 		cpii_require_duty("pii_account_admin");
 	SPI_connect();
-	(void) get_held(fcinfo, &feed);
+	(void) get_held(fcinfo, &feed, true);
 	set_state(&feed, "rejected", NULL, acting_person());
+	/* its number is used up */
+	follow(feed.source);
 	cpii_audit_note(CPII_ACT_ACCOUNT, "reject_hr_feed", "ok",
 					cpii_json_pairs("feed", feed.id, NULL));
 	SPI_finish();

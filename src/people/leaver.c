@@ -32,6 +32,7 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "base/ticket.h"
+#include "people/feed_order.h"
 #include "people/membership.h"
 #include "people/password.h"
 #include "people/person.h"
@@ -490,6 +491,7 @@ lapse_task(void)
 	if (round++ % 6 == 0)
 	{
 		lapse_inactive(now);
+		cpii_feed_alarm(now);
 		cpii_password_find_unexplained();
 	}
 	SPI_finish();
