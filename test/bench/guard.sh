@@ -10,6 +10,7 @@
 #
 #   statements that touch nothing protected   at most 1 % more
 #   metering, in a list of 100 rows           at most 3 % of the statement
+#   the check whether a person may work       at most 1 % of pgbench -S
 #
 # Environment: as run.sh.  Skipped where valgrind is not installed.
 set -eu
@@ -95,6 +96,11 @@ sql -c "CREATE ROLE reader LOGIN" -c "CREATE SCHEMA kept" \
 	-c "GRANT USAGE ON SCHEMA kept, masked TO reader; GRANT SELECT ON masked.parcel TO reader" \
 	-c "SELECT courier_pii.grant_disclosure('reader', c, 'clear', true) FROM unnest('{phone,person_name,address}'::text[]) AS c" \
 	-c "SELECT courier_pii.set_limit('reader', 1000000000, 1000000000, 1000000000)" >/dev/null
+# a person whose password must be changed one day, so that there is a deadline
+sql -c "GRANT SELECT ON pgbench_accounts, pgbench_branches TO reader" \
+	-c "SELECT courier_pii.add_org('HQ', 'head office', 'hq', NULL)" \
+	-c "SELECT courier_pii.hire('P1', 'Person 1', 'reader', 'HQ', 'courier')" \
+	-c "ALTER ROLE reader PASSWORD 'Vermilion-7-cactus-Umbrella'" >/dev/null
 sql -c 'VACUUM ANALYZE'
 pg_ctl -D "$place/ours" -m fast stop >/dev/null
 
@@ -182,7 +188,14 @@ ours_simple=$(cost "$count" postgres -S -M simple)
 few=$((count / 8))
 list=$(cost $few reader -f "$place/list.sql" -M prepared)
 last=$(session $((2 * few)) reader -f "$place/list.sql" -M prepared)
+checked=$(session $((2 * count)) reader -S -M prepared)
 end ours
+
+# inclusive cost of the check of a person, of a whole session
+check=$(callgrind_annotate --inclusive=yes --threshold=100 --auto=no "${checked#* }" 2>/dev/null |
+	awk '!/=>/ && / \[/ && /:(cpii_roster_check|check_again|cpii_roster_denied)( \[|$|'"'"')/ {
+		gsub(",", "", $1); if ($1 > most) most = $1 }
+		END { printf "%d", most }')
 
 # inclusive cost of the meter's entries, over the whole session
 metering=$(callgrind_annotate --inclusive=yes --threshold=100 --auto=no "${last#* }" 2>/dev/null |
@@ -196,4 +209,6 @@ judge "pgbench -S, prepared: loaded, unused ($plain_prepared)" "$(more "$ours_pr
 judge "pgbench -S, planned each time: likewise ($plain_simple)" "$(more "$ours_simple" "$plain_simple")" 1
 judge "metering in a list of 100 rows, 300 values ($list)" \
 	"$(awk -v m="$metering" -v l="$list" 'BEGIN { printf "%.2f", 100 * m / l }')" 3
+judge "pgbench -S, prepared: the check of a person ($((check / 2 / count)))" \
+	"$(awk -v c="$((check / 2 / count))" -v t="$ours_prepared" 'BEGIN { printf "%.2f", 100 * c / t }')" 1
 printf 'instructions; aims missed: %s\n' "$missed"

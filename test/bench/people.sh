@@ -4,6 +4,23 @@
 # Lists of options are meant to be split:
 # shellcheck shell=sh disable=SC2086,SC2154
 
+# logins LABEL: one after the other on both servers, by turns
+logins() {
+	count=2000
+	[ "$short" = 1 ] && count=300
+	result=$(perl "$(dirname "$0")/logins.pl" $count person bench \
+		"$BENCH/socket/.s.PGSQL.6001" "$BENCH/socket/.s.PGSQL.6002") ||
+		fail 'logins.pl'
+	# three words
+	set -- "$1" $result
+	verdict=met
+	awk -v r="$4" 'BEGIN { exit !(r >= 0.95) }' || {
+		verdict=missed
+		missed=$((missed + 1))
+	}
+	printf '%-52s %8s us %8s us %7s %6s %s\n' "$1" "$2" "$3" "$4" 0.95 $verdict
+}
+
 case $only in
 	'*' | *people*)
 		# a company of people, of whom one works here; the other server has roles only
@@ -19,16 +36,14 @@ SQL
 		for port in 6001 6002; do
 			sql $port -c "GRANT SELECT ON pgbench_accounts TO PUBLIC; ALTER ROLE person PASSWORD 'Vermilion-7-cactus-Umbrella'" >/dev/null
 		done
-		echo 'SELECT 1;' | write people_nothing
-		# one statement, over and over, of a person whom the roster knows
-		pair 'people: login, trust: with | without' 0.95 1 'people_nothing 6001 person' 'people_nothing 6002 person' $timed -C
+		logins 'people: login, trust: with | without'
 		for one in ours plain; do
 			sed -i '1i local all person scram-sha-256' "$BENCH/$one/pg_hba.conf"
 			pg_ctl -D "$BENCH/$one" reload >/dev/null
 		done
 		PGPASSWORD='Vermilion-7-cactus-Umbrella'
 		export PGPASSWORD
-		pair 'people: login, SCRAM: with | without' 0.95 1 'people_nothing 6001 person' 'people_nothing 6002 person' $timed -C
+		logins 'people: login, SCRAM: with | without'
 		save_rounds=$rounds
 		rounds=$((rounds * 2 + 1))
 		pair 'people: pgbench -S of a person: with | without' 0.97 1 'pgbench_s 6001 person' 'pgbench_s 6002 person' $timed -M prepared
