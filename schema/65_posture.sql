@@ -27,6 +27,17 @@ CREATE TABLE courier_pii.minor_version_register (
 );
 SELECT pg_catalog.pg_extension_config_dump('courier_pii.minor_version_register', '');
 
+-- Timelines that the server was seen on, the first one when the extension was
+-- made: each further one is a restore or a promotion.
+CREATE TABLE courier_pii.timeline_register (
+	timeline	integer PRIMARY KEY,
+	noted_at	timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+-- a name of a WAL file begins with the timeline
+INSERT INTO courier_pii.timeline_register (timeline)
+	SELECT ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))
+		::pg_catalog.bit(32)::pg_catalog.int4;
+
 -- the higher one of both
 CREATE FUNCTION courier_pii.safe_minor_versions(OUT major integer, OUT minor integer,
 		OUT released date, OUT supported_until date)
@@ -209,6 +220,15 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 	SELECT 'feed', 'high', 'personnel feed ' || h.id || ' of ' || h.source, 'waits: ' || h.held_because,
 		'apply what is missing, or put this one aside with courier_pii.reject_hr_feed()'
 	FROM courier_pii.hr_feed h WHERE h.state = 'waiting' AND h.asked_at < now() - interval '1 hour'
+	UNION ALL
+	SELECT 'restore', 'high', 'timeline ' || w.timeline,
+		'restored or promoted on ' || w.noted_at::date || ': departures since may be missing',
+		'compare with a complete list of the staff: courier_pii.apply_hr_feed(..., true)'
+	FROM courier_pii.timeline_register w
+	WHERE NOT EXISTS (SELECT FROM courier_pii.hr_feed h WHERE h.state = 'applied' AND h.full_list
+		AND coalesce(h.decided_at, h.asked_at) > w.noted_at)
+	AND w.timeline > (SELECT min(t.timeline) FROM courier_pii.timeline_register t)
+	AND w.timeline = (SELECT max(t.timeline) FROM courier_pii.timeline_register t)
 	-- the version
 	UNION ALL
 	SELECT 'version', v.severity, 'PostgreSQL ' || current_setting('server_version'), v.finding, v.remedy
@@ -233,6 +253,7 @@ GRANT SELECT ON courier_pii.posture TO pii_security_admin, pii_auditor;
 
 COMMENT ON FUNCTION courier_pii.known_minor_versions() IS 'last security release of each major version when this extension was made';
 COMMENT ON TABLE courier_pii.minor_version_register IS 'later security releases; changed through set_safe_minor_version only';
+COMMENT ON TABLE courier_pii.timeline_register IS 'timelines that the server was seen on; written by the worker';
 COMMENT ON FUNCTION courier_pii.safe_minor_versions() IS 'first minor version of each major version without known security holes';
 COMMENT ON FUNCTION courier_pii.set_safe_minor_version(integer, integer, date) IS 'enter a security release that came after this extension';
 COMMENT ON FUNCTION courier_pii.version_findings(integer, date) IS 'what is to be said of a version of the server on a day';

@@ -36,6 +36,7 @@
 #include "people/membership.h"
 #include "people/password.h"
 #include "people/person.h"
+#include "people/posture.h"
 #include "people/register.h"
 #include "people/roster_table.h"
 
@@ -492,6 +493,7 @@ lapse_task(void)
 	{
 		lapse_inactive(now);
 		cpii_feed_alarm(now);
+		cpii_posture_note_timeline();
 		cpii_password_find_unexplained();
 	}
 	SPI_finish();

@@ -19,12 +19,14 @@
 #include "utils/date.h"
 #include "utils/syscache.h"
 
+#include "audit/checkpoint.h"
 #include "audit/record.h"
 #include "base/compat.h"
 #include "base/errcodes.h"
 #include "base/internal.h"
 #include "base/session.h"
 #include "people/person.h"
+#include "people/posture.h"
 
 CPII_EXPORT Datum cpii_weak_password(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_set_safe_minor_version(PG_FUNCTION_ARGS);
@@ -97,4 +99,16 @@ cpii_set_safe_minor_version(PG_FUNCTION_ARGS)
 					cpii_json_pairs("major", texts[0], "minor", texts[1], NULL));
 	SPI_finish();
 	PG_RETURN_VOID();
+}
+
+void
+cpii_posture_note_timeline(void)
+{
+	const char *texts[1];
+
+	texts[0] = psprintf("%d", cpii_timeline());
+	cpii_person_run("INSERT INTO courier_pii.timeline_register (timeline)"
+					" SELECT $1::pg_catalog.int4 WHERE NOT EXISTS (SELECT 1"
+					" FROM courier_pii.timeline_register t WHERE t.timeline >= $1::pg_catalog.int4)",
+					1, texts);
 }

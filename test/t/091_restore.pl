@@ -73,6 +73,26 @@ for my $kind ('custom format', 'text')
 	is($node->safe_psql($db, q{SELECT count(*) FROM courier_pii.staff}), '3', 'hiring goes on');
 }
 
+# in another cluster the roles have other object numbers; they are found by name
+$node->safe_psql('postgres', qq{DROP DATABASE $db WITH (FORCE); });
+$node->safe_psql('postgres', 'DROP ROLE courier_li; DROP ROLE courier_wang; CREATE ROLE somebody_else LOGIN');
+$node->safe_psql('postgres', 'CREATE ROLE courier_wang LOGIN; CREATE ROLE courier_li LOGIN; GRANT express_courier TO courier_li');
+$node->safe_psql('postgres', "CREATE DATABASE $db");
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr($db), $dump ], 'restore where roles have other numbers');
+is($node->safe_psql($db, $registers), $before, 'registers and values are back');
+my $known = '';
+for (1 .. 600)
+{
+	# the worker reads the restored registers
+	$known = query_as($node, 'courier_li', 'SELECT staff_no FROM courier_pii.actor');
+	last if $known ne '';
+	select undef, undef, undef, 0.1;
+}
+is($known, 'K1001', 'a person is known by the name of the role');
+is(query_as($node, 'courier_li', 'TABLE masked.waybill'), '1|13800138017|K1001', 'and shown the same as before');
+is(error_as($node, 'courier_wang', 'SELECT 1'), 'PI005', 'who had left is refused under the new number, too');
+is(query_as($node, 'somebody_else', 'SELECT staff_no IS NULL FROM courier_pii.actor'), 't', 'others are nobody');
+
 # a register that holds rows is not filled from outside
 is( error_as(
 		$node, $node->safe_psql('postgres', 'SELECT current_user'),
