@@ -86,7 +86,7 @@ SKIP:
 	is($node->safe_psql($db, 'SELECT 1'), '1', 'and the server is alive');
 }
 
-dictionary("$dir/there/is/none");
+dictionary("$dir/none");
 ($state, $text) = set_password('Gentian-21-trowel-Quartz');
 is($state, '', 'without a dictionary passwords can be set');
 like($text, qr/NOTICE: .*the password is not looked up in a dictionary/, 'with a notice');
