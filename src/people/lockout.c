@@ -143,6 +143,35 @@ cpii_place_of_client(CpiiPlace *place)
 }
 
 static bool
+is_loopback(const CpiiPlace *place)
+{
+	static const uint8 loopback6[16] = {[15] = 1};
+
+	return (place->family == PGSQL_AF_INET && place->address[0] == 127) ||
+		(place->family == PGSQL_AF_INET6 &&
+		 memcmp(place->address, loopback6, 16) == 0);
+}
+
+bool
+cpii_place_identify(CpiiPlace *place)
+{
+	const char *identity = CPII_AUTHN_ID();
+	bool		tunnel = is_loopback(place);
+	uint64		hash;
+
+	if (!tunnel && place->family != 0)
+		return true;
+	/* passwords prove no more than the name of the role */
+	if (identity == NULL || strcmp(identity, MyProcPort->user_name) == 0)
+		return !tunnel;
+	hash = hash_bytes_extended((const unsigned char *) identity,
+							   (int) strlen(identity), 0);
+	for (int i = 0; i < 8; i++)
+		place->address[8 + i] ^= (uint8) (hash >> (8 * i));
+	return true;
+}
+
+static bool
 same_place(const CpiiPlace *a, const CpiiPlace *b)
 {
 	return memcmp(a, b, sizeof(CpiiPlace)) == 0;

@@ -21,6 +21,14 @@ typedef struct CpiiPlace
 extern void cpii_place_of_client(CpiiPlace *place);
 
 /*
+ * Through a tunnel everybody comes from the machine itself.  Then who the client
+ * is outside of the database (certificate, account of the operating system)
+ * takes the place of the address.  False: the address is that of a tunnel, and
+ * nothing else is known.
+ */
+extern bool cpii_place_identify(CpiiPlace *place);
+
+/*
  * Count a failed login of a role (InvalidOid: a name that nobody has).  Returns
  * whether a record is due, with the number of failures that went without one
  * since the last.  *delay: microseconds to wait before answering.

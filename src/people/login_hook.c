@@ -239,6 +239,7 @@ client_authentication(Port *port, int status)
 	RosterFacts facts;
 	const Refusal *refusal;
 	bool		conflict = false;
+	bool		tunnel = false;
 	Oid			role;
 
 	if (prev_client_authentication_hook)
@@ -272,8 +273,10 @@ client_authentication(Port *port, int status)
 		cpii_login_address_conflict != CPII_CONFLICT_OFF)
 	{
 		bool		refuse = cpii_login_address_conflict == CPII_CONFLICT_REJECT;
+		CpiiPlace	whence = place;
 
-		conflict = cpii_lockout_enter_session(role, &place, refuse);
+		tunnel = !cpii_place_identify(&whence);
+		conflict = cpii_lockout_enter_session(role, &whence, refuse);
 		if (conflict && refuse)
 			refuse_login(&actor, &place, &shared);
 	}
@@ -284,7 +287,9 @@ client_authentication(Port *port, int status)
 	{
 		note_login(role);
 		record_login(&actor, CPII_ACT_LOGIN, "ok", 0,
-					 conflict ? "{\"conflict\": \"in use at another address\"}" : NULL);
+					 conflict && tunnel ? "{\"conflict\": \"in use at another address\", \"address\": \"not meaningful\"}" :
+					 conflict ? "{\"conflict\": \"in use at another address\"}" :
+					 tunnel ? "{\"address\": \"not meaningful\"}" : NULL);
 	}
 }
 
