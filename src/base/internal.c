@@ -143,6 +143,22 @@ cpii_internal_oids(const char *sql, int nargs, Oid *argtypes, Datum *values)
 	return result;
 }
 
+bool
+cpii_in_protected_database(void)
+{
+	static Oid	asked = InvalidOid;
+	static bool answer = false;
+
+	if (asked != MyDatabaseId)
+	{
+		char	   *here = get_database_name(MyDatabaseId);
+
+		answer = here != NULL && strcmp(here, cpii_database) == 0;
+		asked = MyDatabaseId;
+	}
+	return answer;
+}
+
 /*
  * Called by the install script before it makes anything: the library must be
  * preloaded, and this must be the database that the settings name.

@@ -52,6 +52,12 @@ extern void cpii_internal_begin(CpiiInternalState *state);
 extern void cpii_internal_end(CpiiInternalState *state);
 
 /*
+ * Is this session in the database that courier_pii.database names?  By its name:
+ * another database can have a schema called like ours.
+ */
+extern bool cpii_in_protected_database(void);
+
+/*
  * SPI_execute_with_args between cpii_internal_begin and _end; the caller has
  * called SPI_connect().  Returns the SPI code; raises when it is negative.
  */

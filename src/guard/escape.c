@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "catalog/catalog.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_proc.h"
@@ -42,26 +43,51 @@ CPII_DEFINE_SEARCH_SETTING
 
 static const char *const file_functions[] = {
 	"pg_read_file", "pg_read_file_old", "pg_read_binary_file", "pg_ls_dir",
-	"pg_stat_file", "pg_read_server_file", "lo_import", "lo_export",
+	"pg_stat_file", "lo_import", "lo_export",
 	"pg_file_write", "pg_file_rename", "pg_file_unlink", "pg_file_sync"
 };
 
+static bool
+is_file_function(Oid function)
+{
+	char	   *name = get_func_name(function);
+	bool		result = false;
+
+	for (int i = 0; name != NULL && !result && i < lengthof(file_functions); i++)
+		result = strcmp(name, file_functions[i]) == 0;
+	if (name != NULL)
+		pfree(name);
+	return result;
+}
+
+/*
+ * Built-in functions are judged for everybody, since EXECUTE on them can be
+ * granted, and only once each.  Those of extensions ask for the role that owns
+ * the files themselves, unless the user is a superuser.
+ */
 static void
 check_function(Oid function)
 {
-	char	   *name = get_func_name(function);
+	static uint8 known[FirstUnpinnedObjectId];	/* 0: not judged, 1: no, 2: yes */
 
-	for (int i = 0; name != NULL && i < lengthof(file_functions); i++)
-		if (strcmp(name, file_functions[i]) == 0)
-			cpii_maintenance_require(CPII_POWER_EMERGENCY, "FUNCTION",
-									 "reading or writing files of the server is not allowed",
-									 name);
+	if (function < lengthof(known))
+	{
+		if (known[function] == 0)
+			known[function] = is_file_function(function) ? 2 : 1;
+		if (known[function] == 1)
+			return;
+	}
+	else if (!superuser() || !is_file_function(function))
+		return;
+	cpii_maintenance_require(CPII_POWER_EMERGENCY, "FUNCTION",
+							 "reading or writing files of the server is not allowed",
+							 get_func_name(function));
 }
 
 void
 cpii_escape_function(Oid function)
 {
-	if (superuser() && cpii_maintenance_applies())
+	if (cpii_maintenance_applies())
 		check_function(function);
 }
 

@@ -50,6 +50,14 @@ window(Node *stmt, const char *object)
 							 psprintf("%s is not allowed", tag_of(stmt)), object);
 }
 
+/* for objects that only this database has */
+static void
+window_here(Node *stmt, const char *object)
+{
+	if (cpii_in_protected_database())
+		window(stmt, object);
+}
+
 static void
 never(Node *stmt, const char *what, const char *object)
 {
@@ -86,7 +94,7 @@ check_drop(DropStmt *drop)
 		case OBJECT_EVENT_TRIGGER:
 		case OBJECT_SCHEMA:
 			foreach(lc, drop->objects)
-				window((Node *) drop, strVal(lfirst(lc)));
+				window_here((Node *) drop, strVal(lfirst(lc)));
 			break;
 		case OBJECT_VIEW:
 			foreach(lc, drop->objects)
@@ -169,6 +177,9 @@ is_business_role(Oid role, const char *name)
 
 	if (cpii_duty_is_role(name))
 		return true;
+	/* what is known of roles is known there */
+	if (!cpii_in_protected_database())
+		return true;
 	if (!OidIsValid(cpii_relation_oid("disclosure", true)))
 		return false;
 	SPI_connect();
@@ -198,7 +209,7 @@ check_role_grant(Node *stmt, const char *name, List *members)
 		window(stmt, name);
 	else if (is_business_role(role, name))
 	{
-		if (cpii_ticket_current("policy") == NULL)
+		if (!cpii_in_protected_database() || cpii_ticket_current("policy") == NULL)
 			never(stmt, "granting a role that carries rights to personal data", name);
 		else
 			foreach(lc, members)
@@ -273,24 +284,27 @@ below(const char *path, const char *directory)
 }
 
 static void
+check_file(Node *stmt, const char *name, const char *what)
+{
+	char	   *path = make_absolute_path(name);
+
+	canonicalize_path(path);
+	if (below(path, cpii_key_store) || below(path, cpii_key_file) ||
+		below(path, cpii_audit_directory) || below(path, cpii_actor_key_file) ||
+		below(path, DataDir))
+		never(stmt, what, NULL);
+	else
+		window(stmt, NULL);
+	free(path);
+}
+
+static void
 check_copy(CopyStmt *copy)
 {
-	char	   *path;
-
 	if (copy->is_program)
 		never((Node *) copy, "COPY with PROGRAM", NULL);
 	else if (copy->filename != NULL)
-	{
-		path = make_absolute_path(copy->filename);
-		canonicalize_path(path);
-		if (below(path, cpii_key_store) || below(path, cpii_key_file) ||
-			below(path, cpii_audit_directory) || below(path, cpii_actor_key_file) ||
-			below(path, DataDir))
-			never((Node *) copy, "COPY with a file of the server itself", NULL);
-		else
-			window((Node *) copy, NULL);
-		free(path);
-	}
+		check_file((Node *) copy, copy->filename, "COPY with a file of the server itself");
 }
 
 static void
@@ -332,23 +346,129 @@ is_ours(List *names)
 static void
 check_rename(RenameStmt *rename)
 {
-	if (rename->renameType == OBJECT_ROLE || rename->renameType == OBJECT_SCHEMA ||
-		rename->renameType == OBJECT_DATABASE)
+	if (rename->renameType == OBJECT_ROLE || rename->renameType == OBJECT_DATABASE)
 		window((Node *) rename, rename->subname);
+	else if (rename->renameType == OBJECT_SCHEMA)
+		window_here((Node *) rename, rename->subname);
 	else
 		protected_range((Node *) rename, rename->relation);
 }
 
+/* somebody else would own our schema or functions, or the database */
 static void
-check_table_grant(GrantStmt *grant)
+check_owner(AlterOwnerStmt *alter)
+{
+	switch (alter->objectType)
+	{
+		case OBJECT_SCHEMA:
+			window_here((Node *) alter, strVal(alter->object));
+			break;
+		case OBJECT_DATABASE:
+			if (strcmp(strVal(alter->object), cpii_database) == 0)
+				window((Node *) alter, cpii_database);
+			break;
+		case OBJECT_FUNCTION:
+		case OBJECT_PROCEDURE:
+		case OBJECT_ROUTINE:
+			if (is_ours(castNode(ObjectWithArgs, alter->object)->objname))
+				window_here((Node *) alter, "courier_pii");
+			break;
+		default:
+			break;
+	}
+}
+
+/* protected relations of a schema: all its tables are granted */
+static void
+schema_relations(Node *stmt, const char *schema)
+{
+	Oid			types[1] = {NAMEOID};
+	NameData	name;
+	Datum		values[1] = {NameGetDatum(&name)};
+	Oid		   *relids;
+	uint64		n;
+
+	namestrcpy(&name, schema);
+	SPI_connect();
+	cpii_internal_execute("SELECT c.oid FROM pg_catalog.pg_class c"
+						  " JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
+						  " WHERE n.nspname OPERATOR(pg_catalog.=) $1"
+						  " AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
+						  1, types, values, NULL, true, 0);
+	n = SPI_processed;
+	relids = SPI_palloc(sizeof(Oid) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool		isnull;
+
+		relids[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+												   SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	SPI_finish();
+	for (uint64 i = 0; i < n; i++)
+		protected_relation(stmt, relids[i]);
+	pfree(relids);
+}
+
+static void
+check_object_grant(GrantStmt *grant)
 {
 	ListCell   *lc;
 
-	if (!grant->is_grant || grant->targtype != ACL_TARGET_OBJECT ||
-		grant->objtype != OBJECT_TABLE)
+	if (!grant->is_grant || !cpii_in_protected_database())
 		return;
 	foreach(lc, grant->objects)
-		protected_range((Node *) grant, lfirst(lc));
+	{
+		if (grant->targtype == ACL_TARGET_ALL_IN_SCHEMA)
+		{
+			if (strcmp(strVal(lfirst(lc)), "courier_pii") == 0)
+				window((Node *) grant, "courier_pii");
+			if (grant->objtype == OBJECT_TABLE)
+				schema_relations((Node *) grant, strVal(lfirst(lc)));
+		}
+		else if (grant->targtype != ACL_TARGET_OBJECT)
+			continue;
+		else if (grant->objtype == OBJECT_TABLE)
+			protected_range((Node *) grant, lfirst(lc));
+		else if ((grant->objtype == OBJECT_FUNCTION || grant->objtype == OBJECT_PROCEDURE ||
+				  grant->objtype == OBJECT_ROUTINE) &&
+				 is_ours(lfirst_node(ObjectWithArgs, lc)->objname))
+			window((Node *) grant, "courier_pii");
+	}
+}
+
+/* a program or a file of the server behind a foreign table */
+static void
+check_foreign_options(Node *stmt, List *options)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *option = lfirst_node(DefElem, lc);
+
+		if (option->defaction == DEFELEM_DROP)
+			continue;
+		if (strcmp(option->defname, "program") == 0)
+			never(stmt, "a foreign table on a program", NULL);
+		else if (strcmp(option->defname, "filename") == 0 && option->arg != NULL)
+			check_file(stmt, defGetString(option), "a foreign table on a file of the server itself");
+	}
+}
+
+static void
+check_alter_table(AlterTableStmt *alter)
+{
+	ListCell   *lc;
+
+	protected_range((Node *) alter, alter->relation);
+	foreach(lc, alter->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype == AT_GenericOptions)
+			check_foreign_options((Node *) alter, (List *) cmd->def);
+	}
 }
 
 void
@@ -378,22 +498,22 @@ cpii_forbidden_utility(Node *stmt)
 				window(stmt, "courier_pii");
 			break;
 		case T_CreatePLangStmt:
-			window(stmt, ((CreatePLangStmt *) stmt)->plname);
+			window_here(stmt, ((CreatePLangStmt *) stmt)->plname);
 			break;
 		case T_CreateExtensionStmt:
-			window(stmt, ((CreateExtensionStmt *) stmt)->extname);
+			window_here(stmt, ((CreateExtensionStmt *) stmt)->extname);
 			break;
 		case T_AlterExtensionStmt:
-			window(stmt, ((AlterExtensionStmt *) stmt)->extname);
+			window_here(stmt, ((AlterExtensionStmt *) stmt)->extname);
 			break;
 		case T_AlterExtensionContentsStmt:
-			window(stmt, ((AlterExtensionContentsStmt *) stmt)->extname);
+			window_here(stmt, ((AlterExtensionContentsStmt *) stmt)->extname);
 			break;
 		case T_CreateEventTrigStmt:
-			window(stmt, ((CreateEventTrigStmt *) stmt)->trigname);
+			window_here(stmt, ((CreateEventTrigStmt *) stmt)->trigname);
 			break;
 		case T_AlterEventTrigStmt:
-			window(stmt, ((AlterEventTrigStmt *) stmt)->trigname);
+			window_here(stmt, ((AlterEventTrigStmt *) stmt)->trigname);
 			break;
 		case T_AlterSystemStmt:
 			check_setting(stmt, ((AlterSystemStmt *) stmt)->setstmt, true);
@@ -419,10 +539,19 @@ cpii_forbidden_utility(Node *stmt)
 			check_grant_role((GrantRoleStmt *) stmt);
 			break;
 		case T_GrantStmt:
-			check_table_grant((GrantStmt *) stmt);
+			check_object_grant((GrantStmt *) stmt);
+			break;
+		case T_AlterOwnerStmt:
+			check_owner((AlterOwnerStmt *) stmt);
 			break;
 		case T_AlterTableStmt:
-			protected_range(stmt, ((AlterTableStmt *) stmt)->relation);
+			check_alter_table((AlterTableStmt *) stmt);
+			break;
+		case T_CreateForeignTableStmt:
+			check_foreign_options(stmt, ((CreateForeignTableStmt *) stmt)->options);
+			break;
+		case T_ViewStmt:
+			protected_range(stmt, ((ViewStmt *) stmt)->view);
 			break;
 		case T_IndexStmt:
 			protected_range(stmt, ((IndexStmt *) stmt)->relation);

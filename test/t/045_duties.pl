@@ -47,6 +47,11 @@ $node->safe_psql($db, q{
 	SELECT courier_pii.protect_column('parcel', 'phone', 'phone');
 	SELECT courier_pii.grant_disclosure('business', 'phone', 'clear'), courier_pii.grant_disclosure('business', 'email', 'clear');
 	CREATE TABLE other (id int);
+	SELECT courier_pii.create_masked_view('parcel');
+	CREATE EXTENSION file_fdw;
+	CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+	CREATE FOREIGN TABLE hosts (line text) SERVER files OPTIONS (filename '/etc/hosts');
+	GRANT EXECUTE ON FUNCTION pg_read_file(text) TO clerk;
 	ALTER ROLE dba SUPERUSER;
 });
 
@@ -107,6 +112,15 @@ my %window = (
 	'a setting of ours' => q{ALTER SYSTEM SET courier_pii.enforcement = 'warn'},
 	'a setting of a role' => q{ALTER ROLE clerk SET session_preload_libraries = 'x'},
 	'an extension' => 'CREATE EXTENSION "uuid-ossp"',
+	'all tables of a schema' => 'GRANT SELECT ON ALL TABLES IN SCHEMA public TO clerk',
+	'all functions of ours' => 'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA courier_pii TO clerk',
+	'one function of ours' => 'GRANT EXECUTE ON FUNCTION courier_pii.pool_auth(text) TO clerk',
+	'another owner of our schema' => 'ALTER SCHEMA courier_pii OWNER TO dba',
+	'another owner of our function' => 'ALTER FUNCTION courier_pii.pool_auth(text) OWNER TO dba',
+	'another owner of the database' => "ALTER DATABASE $db OWNER TO dba",
+	'a masked view replaced' => 'CREATE OR REPLACE VIEW masked.parcel AS SELECT id, phone::text FROM parcel',
+	'a view of ours replaced' => 'CREATE OR REPLACE VIEW courier_pii.duty_status AS SELECT true AS sealed',
+	'a foreign table on a file' => q{CREATE FOREIGN TABLE ft (line text) SERVER files OPTIONS (filename '/etc/passwd')},
 	'inside DO' => q{DO $$ BEGIN EXECUTE 'ALTER TABLE parcel ADD COLUMN x int'; END $$},
 );
 my %never = (
@@ -125,6 +139,10 @@ my %never = (
 	'as another person' => 'SET SESSION AUTHORIZATION clerk',
 	'as another person by set_config' => q{SELECT set_config('session_authorization', 'clerk', false)},
 	'file function' => q{SELECT pg_read_file('PG_VERSION')},
+	'file functions by other names' => q{SELECT pg_read_binary_file('PG_VERSION'), pg_ls_dir('.')},
+	'a foreign table on a program' => q{CREATE FOREIGN TABLE ft (line text) SERVER files OPTIONS (program 'id')},
+	'a foreign table that becomes one' => q{ALTER FOREIGN TABLE hosts OPTIONS (SET filename '/etc/group', ADD program 'id')},
+	'a foreign table on a file of ours' => qq{CREATE FOREIGN TABLE ft (line text) SERVER files OPTIONS (filename '$CourierPii::DATABASE/../PG_VERSION')},
 	'lo_import' => q{SELECT lo_import('PG_VERSION')},
 );
 for my $what (sort keys %window)
@@ -135,6 +153,25 @@ for my $what (sort keys %never)
 {
 	is(error_as($node, 'dba', $never{$what}), 'PI006', "refused: $what");
 }
+is(error_as($node, 'clerk', q{SELECT pg_read_file('PG_VERSION')}), 'PI006', 'refused for others, whatever was granted');
+
+# from the server's other databases
+for my $what ('a new role', 'a dangerous attribute', 'a dangerous membership', 'a setting of ours', 'a setting of a role', 'another owner of the database')
+{
+	is(error_as($node, 'dba', $window{$what}, database => 'postgres'), 'PI006', "refused in another database: $what");
+}
+for my $what ('LOAD', 'COPY PROGRAM', 'C function', 'catalog change', 'replication role', 'catalog mods', 'password of another',
+	'business role', 'as another person', 'file function')
+{
+	(my $sql = $never{$what}) =~ s/COPY other/COPY pg_temp.o/;
+	$sql = "CREATE TEMP TABLE o (id int); $sql" if $sql =~ /pg_temp/;
+	is(error_as($node, 'dba', $sql, database => 'postgres'), 'PI006', "refused in another database: $what");
+}
+is(error_as($node, 'dba', "DROP DATABASE $db", database => 'postgres'), 'PI006', 'the protected database is not dropped');
+is(error_as($node, 'dba', 'CREATE SCHEMA courier_pii; CREATE TABLE courier_pii.disclosure (); CREATE VIEW courier_pii.disclosures AS SELECT 0::oid AS grantee WHERE false; GRANT business TO clerk',
+	database => 'postgres'), 'PI006', 'nor is a register forged there');
+is(error_as($node, 'dba', 'CREATE EXTENSION pageinspect; CREATE SCHEMA s; DROP SCHEMA s; CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN END $$;
+	CREATE EVENT TRIGGER e ON sql_drop EXECUTE FUNCTION f(); DROP EVENT TRIGGER e', database => 'postgres'), '', "other databases' own objects are their own");
 query_as($node, 'dba', 'CREATE TABLE own (id int); ALTER TABLE own ADD COLUMN x int; CREATE INDEX ON own (x); ANALYZE parcel; REINDEX TABLE parcel; ALTER ROLE clerk NOCREATEROLE');
 pass('ordinary work goes on');
 
