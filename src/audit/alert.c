@@ -16,6 +16,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/json.h"
 
 #include "audit/alert.h"
@@ -139,6 +140,21 @@ note_rule(const char *command, const char *name)
 	cpii_audit_note(CPII_ACT_POLICY, command, "ok", buf.data);
 }
 
+/* the whole rule, as the object of a ticket names it */
+static char *
+rule_object(FunctionCallInfo fcinfo)
+{
+	static const Oid output[] = {F_TEXTOUT, F_TEXTOUT, F_INT8OUT, F_INTERVAL_OUT,
+		F_TEXTOUT, F_BOOLOUT, F_INT4OUT, F_INT4OUT, F_TEXTOUT, F_JSONB_OUT};
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "alert_rule");
+	for (int i = 0; i < lengthof(output); i++)
+		appendStringInfo(&buf, "/%s", OidOutputFunctionCall(output[i], PG_GETARG_DATUM(i)));
+	return buf.data;
+}
+
 /*
  * set_alert_rule(name, kind, threshold, time_window, severity, enabled,
  * from_hour, to_hour, time_zone, scope)
@@ -167,7 +183,7 @@ cpii_set_alert_rule(PG_FUNCTION_ARGS)
 	cpii_internal_execute("SELECT 1 FROM courier_pii.alert_rules WHERE name OPERATOR(pg_catalog.=) $1",
 						  1, types, values, NULL, true, 1);
 	if (SPI_processed > 0)
-		(void) cpii_require_ticket("policy", "courier_pii.alert_rule", false);
+		(void) cpii_require_ticket("policy", rule_object(fcinfo), false);
 	cpii_internal_execute("INSERT INTO courier_pii.alert_rule AS r"
 						  " (name, kind, threshold, time_window, severity, enabled, from_hour, to_hour, time_zone, scope, set_by, set_at)"
 						  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, pg_catalog.clock_timestamp())"
@@ -193,7 +209,6 @@ cpii_drop_alert_rule(PG_FUNCTION_ARGS)
 
 	cpii_require_preload();
 	cpii_require_duty("pii_security_admin");
-	(void) cpii_require_ticket("policy", "courier_pii.alert_rule", false);
 	SPI_connect();
 	cpii_internal_begin(&internal);
 	cpii_internal_execute("DELETE FROM courier_pii.alert_rule WHERE name OPERATOR(pg_catalog.=) $1",
@@ -202,6 +217,7 @@ cpii_drop_alert_rule(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("there is no alert rule \"%s\" that was set", name)));
+	(void) cpii_require_ticket("policy", psprintf("alert_rule/%s/none", name), false);
 	cpii_internal_end(&internal);
 	SPI_finish();
 	note_rule("drop_alert_rule", name);

@@ -404,14 +404,13 @@ cpii_drop_audit_month(PG_FUNCTION_ARGS)
 	cpii_require_duty("pii_security_admin");
 	get_month(PG_GETARG_DATEADT(0), &m);
 	refuse_young(&m);
-	(void) cpii_require_ticket("destroy", psprintf("courier_pii.%s", m.partition), false);
-
 	SPI_connect();
 	cpii_internal_begin(&internal);
 	cpii_internal_execute(psprintf("LOCK TABLE courier_pii.%s IN ACCESS EXCLUSIVE MODE", m.partition),
 						  0, NULL, NULL, NULL, false, 0);
 	what = contents(&m, NULL, &records);
 	check_manifest(&m, manifest, what);
+	(void) cpii_require_ticket("destroy", psprintf("courier_pii.%s", m.partition), false);
 	(void) contents(&m, manifest, &records);
 	cpii_internal_execute(psprintf("ALTER EXTENSION courier_pii DROP TABLE courier_pii.%s", m.partition),
 						  0, NULL, NULL, NULL, false, 0);

@@ -56,46 +56,13 @@ check_arguments(FunctionCallInfo fcinfo, CpiiBudget *budget)
 					 errhint("Use null for no limit.")));
 }
 
-/* does the call allow more than holds now for members without other entries? */
-static bool
-raises(FunctionCallInfo fcinfo, CpiiBudget budget)
-{
-	Oid			types[2] = {REGROLEOID, TEXTOID};
-	Datum		values[2];
-	CpiiLimits	limits = cpii_policy_default_limits(budget);
-	int64		now[3];
-
-	now[0] = limits.per_statement;
-	now[1] = limits.per_hour;
-	now[2] = limits.per_day;
-	values[0] = PG_GETARG_DATUM(0);
-	values[1] = PG_GETARG_DATUM(1);
-	cpii_internal_execute("SELECT b.per_statement, b.per_hour, b.per_day"
-						  " FROM courier_pii.budget b WHERE b.grantee = $1 AND b.kind = $2",
-						  2, types, values, NULL, true, 1);
-	for (int i = 0; i < 3; i++)
-	{
-		if (SPI_processed > 0)
-		{
-			bool		isnull;
-			Datum		d = SPI_getbinval(SPI_tuptable->vals[0],
-										  SPI_tuptable->tupdesc, i + 1, &isnull);
-
-			now[i] = isnull ? -1 : DatumGetInt64(d);
-		}
-		if (now[i] >= 0 &&
-			(PG_ARGISNULL(i + 2) || PG_GETARG_INT64(i + 2) > now[i]))
-			return true;
-	}
-	return false;
-}
-
 /* set_budget(grantee, kind, per_statement, per_hour, per_day) */
 Datum
 cpii_set_budget(PG_FUNCTION_ARGS)
 {
 	CpiiBudget	budget;
 	char	   *role;
+	int64		wanted[3];
 	Oid			types[6] = {REGROLEOID, TEXTOID, INT8OID, INT8OID, INT8OID, NAMEOID};
 	Datum		values[6];
 	char		nulls[6] = {' ', ' ', ' ', ' ', ' ', ' '};
@@ -105,9 +72,13 @@ cpii_set_budget(PG_FUNCTION_ARGS)
 	cpii_require_duty("pii_security_admin");
 	check_arguments(fcinfo, &budget);
 	role = GetUserNameFromId(PG_GETARG_OID(0), false);
+	for (int i = 0; i < 3; i++)
+		wanted[i] = PG_ARGISNULL(i + 2) ? -1 : PG_GETARG_INT64(i + 2);
+	if (cpii_duties_sealed() && cpii_limits_raised(PG_GETARG_OID(0), budget, wanted))
+		(void) cpii_require_ticket("policy",
+								   psprintf("%s/budget/%s/%s", role, cpii_budget_name(budget),
+											cpii_limits_text(wanted)), false);
 	SPI_connect();
-	if (raises(fcinfo, budget))
-		(void) cpii_require_ticket("policy", role, false);
 	for (int i = 0; i < 5; i++)
 	{
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';

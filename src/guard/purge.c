@@ -92,7 +92,10 @@ cpii_set_retention(PG_FUNCTION_ARGS)
 						  5, types, values, nulls, true, 0);
 	if (SPI_processed > 0)
 		(void) cpii_require_ticket("policy",
-								   psprintf("retention/%s", cpii_qualified_name(relid)), false);
+								   psprintf("retention/%s/%s/%s/%s", cpii_qualified_name(relid),
+											column, DatumGetCString(DirectFunctionCall1(interval_out, values[2])),
+											nulls[3] == 'n' ? "no archive" :
+											cpii_qualified_name(PG_GETARG_OID(3))), false);
 	cpii_internal_execute("INSERT INTO courier_pii.retention_rule AS r"
 						  " (tbl, time_column, keep, archive, set_by)"
 						  " VALUES ($1, $2, $3, $4, $5)"

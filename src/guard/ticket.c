@@ -412,7 +412,7 @@ refuse_own(const CpiiRequest *request, const CpiiPerson *person,
 	if (cpii_same_person(&request->requester, person))
 		why = "Whoever asks does not decide.";
 	else if (cpii_request_benefits(request, person) ||
-			 cpii_ticket_widens(request, person->login))
+			 cpii_ticket_widens(request, person))
 		why = "Whoever a request is for does not decide.";
 	if (why == NULL)
 		return;

@@ -64,7 +64,7 @@ extern int64 cpii_ticket_redeem_number(int64 id, const char *kind,
 extern int64 cpii_ticket_estimate(Oid relid);
 
 /* would the request give a role that this login is a member of more? */
-extern bool cpii_ticket_widens(const CpiiRequest *request, Oid login);
+extern bool cpii_ticket_widens(const CpiiRequest *request, const CpiiPerson *person);
 
 extern void cpii_ticket_record(const CpiiRequest *request, const char *command,
 							   const char *outcome);

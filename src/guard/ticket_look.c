@@ -208,7 +208,7 @@ cpii_ticket_estimate(Oid relid)
  * "role/class/level": whoever is a member profits.
  */
 bool
-cpii_ticket_widens(const CpiiRequest *request, Oid login)
+cpii_ticket_widens(const CpiiRequest *request, const CpiiPerson *person)
 {
 	for (int i = 0; i < request->nbeneficiaries + request->nobjects; i++)
 	{
@@ -217,12 +217,14 @@ cpii_ticket_widens(const CpiiRequest *request, Oid login)
 								   request->objects[i - request->nbeneficiaries]);
 		char	   *rest;
 
-		for (char *word = strtok_r(name, "/", &rest); word != NULL;
-			 word = strtok_r(NULL, "/", &rest))
+		for (char *word = strtok_r(name, "/:", &rest); word != NULL;
+			 word = strtok_r(NULL, "/:", &rest))
 		{
 			Oid			role = get_role_oid(word, true);
 
-			if (OidIsValid(role) && is_member_of_role_nosuper(login, role))
+			if (OidIsValid(role) && is_member_of_role_nosuper(person->login, role))
+				return true;
+			if (person->staff_no[0] != '\0' && strcmp(word, person->staff_no) == 0)
 				return true;
 		}
 	}

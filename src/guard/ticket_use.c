@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -41,6 +42,7 @@
 #include "guard/ticket.h"
 #include "guard/ticket_file.h"
 #include "guard/ticket_state.h"
+#include "people/roster.h"
 #include "policy/catalog.h"
 
 #define DEFAULT_MINUTES 60
@@ -149,7 +151,10 @@ fits(const CpiiRequest *request, const char *object)
 
 /* ---- is it good? ---- */
 
-/* enough approvals, each genuine, each by another person? when was the last? */
+/*
+ * Enough approvals, each genuine, each by another person who is still at work?
+ * When was the last?
+ */
 static bool
 approved(const CpiiRequest *request, TimestampTz *at)
 {
@@ -168,7 +173,8 @@ approved(const CpiiRequest *request, TimestampTz *at)
 		if (memcmp(seal, a->seal, sizeof(seal)) != 0 ||
 			a->approved_at >= request->decide_before ||
 			cpii_same_person(&a->approver, &request->requester) ||
-			cpii_request_benefits(request, &a->approver))
+			cpii_request_benefits(request, &a->approver) ||
+			cpii_roster_left(a->approver.login))
 			continue;
 		for (int j = 0; j < i; j++)
 			again |= cpii_same_person(&a->approver, &approvals[j].approver);
@@ -276,7 +282,15 @@ no_ticket(const char *kind, const char *object)
 
 	initStringInfo(&details);
 	if (object != NULL)
-		appendStringInfo(&details, ", '{\"object\": \"%s\"}'", object);
+	{
+		StringInfoData json;
+
+		initStringInfo(&json);
+		appendStringInfoString(&json, "{\"object\": ");
+		escape_json(&json, object);
+		appendStringInfoChar(&json, '}');
+		appendStringInfo(&details, ", %s", quote_literal_cstr(json.data));
+	}
 	ereport(ERROR,
 			(errcode(CPII_ERRCODE_LIMIT_REACHED),
 			 errmsg("an approved ticket of kind \"%s\" is required", kind),

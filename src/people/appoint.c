@@ -20,7 +20,7 @@
 #include "base/session.h"
 #include "base/ticket.h"
 #include "people/person.h"
-#include "people/roster_table.h"
+#include "people/roster.h"
 
 CPII_EXPORT Datum cpii_appoint(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(cpii_appoint);
@@ -94,12 +94,11 @@ cpii_appoint(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("role \"%s\" cannot be appointed", name),
 				 errdetail("It is a group that rights are granted through.")));
-	if (OidIsValid(cpii_roster_denied(role, role, role)))
+	if (cpii_roster_left(role))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("role \"%s\" cannot be appointed", name),
 				 errdetail("Its account is disabled.")));
-	(void) cpii_require_ticket("policy", psprintf("%s/%s", texts[0], name), false);
 	snprintf(role_text, sizeof(role_text), "%u", role);
 	texts[1] = role_text;
 
@@ -125,6 +124,8 @@ cpii_appoint(PG_FUNCTION_ARGS)
 					 errhint("Appoint another person.")));
 		}
 	}
+	/* a refusal for another reason does not cost the ticket */
+	(void) cpii_require_ticket("policy", psprintf("%s/%s", texts[0], name), false);
 	cpii_person_run(psprintf("GRANT %s TO %s", quote_identifier(texts[0]),
 				 quote_identifier(name)), 0, NULL);
 	cpii_audit_note(CPII_ACT_ACCOUNT, "appoint", "ok",

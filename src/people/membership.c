@@ -115,6 +115,7 @@ cpii_set_post_rights(PG_FUNCTION_ARGS)
 	Datum	   *values;
 	bool	   *nulls;
 	int			count;
+	StringInfoData object;
 
 	cpii_require_duty("pii_security_admin");
 	texts[0] = cpii_text_argument(fcinfo, 0, "post");
@@ -126,9 +127,8 @@ cpii_set_post_rights(PG_FUNCTION_ARGS)
 	roles = PG_GETARG_ARRAYTYPE_P(1);
 	deconstruct_array(roles, REGROLEOID, 4, true, TYPALIGN_INT, &values, &nulls,
 					  &count);
-	if (count > 0)
-		(void) cpii_require_ticket("policy", texts[0], false);
-
+	initStringInfo(&object);
+	appendStringInfo(&object, "post_rights/%s", texts[0]);
 	SPI_connect();
 	cpii_person_run("DELETE FROM courier_pii.post_right WHERE post = $1", 1, texts);
 	for (int i = 0; i < count; i++)
@@ -153,7 +153,10 @@ cpii_set_post_rights(PG_FUNCTION_ARGS)
 		cpii_person_run("INSERT INTO courier_pii.post_right (post, role, changed_by)"
 				 " VALUES ($1, $2::pg_catalog.oid, $3::pg_catalog.name)"
 				 " ON CONFLICT DO NOTHING", 3, texts);
+		appendStringInfo(&object, "/%s", name);
 	}
+	if (count > 0)
+		(void) cpii_require_ticket("policy", object.data, false);
 	cpii_audit_note(CPII_ACT_POLICY, "set_post_rights", "ok",
 					cpii_json_pairs("post", texts[0], "roles",
 									OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(1)),

@@ -134,7 +134,7 @@ cpii_set_pool_role(PG_FUNCTION_ARGS)
 
 		name = cpii_role_name(role);
 		require_plain_role(role, name);
-		(void) cpii_require_ticket("policy", "pool_role", false);
+		(void) cpii_require_ticket("policy", psprintf("pool_role/%s", name), false);
 	}
 
 	SPI_connect();

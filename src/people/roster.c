@@ -25,6 +25,7 @@
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "audit/record.h"
@@ -582,4 +583,18 @@ cpii_people_init(void)
 	cpii_standby_init();
 	cpii_duties_init();
 	cpii_held_init();
+}
+
+bool
+cpii_roster_left(Oid role)
+{
+	TimestampTz deadline = DT_NOEND;
+	bool		result;
+
+	if (cpii_roster_table == NULL)
+		return false;
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	result = role_denied(role, &deadline);
+	LWLockRelease(cpii_roster_lock);
+	return result || !SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role));
 }

@@ -39,4 +39,10 @@ extern Oid	cpii_roster_joint;
  */
 extern void cpii_roster_rebuild(void);
 
+/*
+ * Is the account of another role denied at this moment, or gone?  Leaves what
+ * is known of the session's own roles alone.
+ */
+extern bool cpii_roster_left(Oid role);
+
 #endif							/* CPII_ROSTER_H */

@@ -55,6 +55,16 @@ extern CpiiLimits cpii_policy_limits(CpiiBudget budget);
 /* what somebody without an entry may take */
 extern CpiiLimits cpii_policy_default_limits(CpiiBudget budget);
 
+/*
+ * Would an entry with these limits (statement, hour, day; -1 = unlimited) allow
+ * anybody more than now: than the role's entry, than the defaults when there is
+ * none, or than another entry of somebody who has the role?
+ */
+extern bool cpii_limits_raised(Oid grantee, CpiiBudget budget,
+							   const int64 wanted[3]);
+/* "1000/5000/unlimited": limits as the object of a ticket names them */
+extern char *cpii_limits_text(const int64 limits[3]);
+
 /* the limits of the person who acts, from the registers (for the cache) */
 extern void cpii_limits_load(bool superuser_person,
 							 CpiiLimits limits[CPII_NBUDGETS]);

@@ -288,6 +288,7 @@ cpii_set_limit(PG_FUNCTION_ARGS)
 {
 	Oid			role;
 	char	   *role_name;
+	int64		wanted[3];
 	Oid			types[5] = {REGROLEOID, INT8OID, INT8OID, INT8OID, NAMEOID};
 	Datum		values[5];
 	char		nulls[5] = {' ', ' ', ' ', ' ', ' '};
@@ -309,7 +310,12 @@ cpii_set_limit(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("limit must not be negative"),
 					 errhint("Use null for no limit.")));
+		wanted[i - 1] = PG_ARGISNULL(i) ? -1 : PG_GETARG_INT64(i);
 	}
+	if (cpii_duties_sealed() && cpii_limits_raised(role, CPII_BUDGET_CLEAR, wanted))
+		(void) cpii_require_ticket("policy",
+								   psprintf("%s/limit/%s", role_name, cpii_limits_text(wanted)),
+								   false);
 	namestrcpy(&set_by, cpii_session_actor()->login_name);
 	values[4] = NameGetDatum(&set_by);
 	SPI_connect();

@@ -407,7 +407,7 @@ cpii_unfreeze(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	what = what_is(what);
-	(void) cpii_require_ticket("policy", what, false);
+	(void) cpii_require_ticket("policy", psprintf("unfreeze/%s", what), false);
 	values[0] = CStringGetTextDatum(what);
 	cpii_internal_execute("DELETE FROM courier_pii.freeze_register f WHERE f.what = $1",
 						  1, types, values, NULL, false, 0);

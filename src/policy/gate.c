@@ -363,7 +363,8 @@ cpii_set_gate(PG_FUNCTION_ARGS)
 	cpii_require_duty("pii_security_admin");
 	load_modes(modes);
 	if (wanted < (int) modes[number])
-		(void) cpii_require_ticket("policy", psprintf("gate/%s", gate), false);
+		(void) cpii_require_ticket("policy", psprintf("gate/%s/%s", gate, mode),
+								   false);
 
 	namestrcpy(&who, cpii_session_actor()->login_name);
 	values[2] = NameGetDatum(&who);

@@ -338,7 +338,8 @@ cpii_destroy_epoch(PG_FUNCTION_ARGS)
 					 errhint("Reseal or delete them, or use force => true to lose them.")));
 	}
 	ticket = cpii_require_ticket("key_destroy",
-								 psprintf("%s/%d", cpii_class_name(class_id), epoch), false);
+								 psprintf("%s/%d%s", cpii_class_name(class_id), epoch,
+										  force ? "/force" : ""), false);
 	more = psprintf(", \"force\": %s, \"ticket\": " INT64_FORMAT,
 					force ? "true" : "false", ticket);
 	/* the record comes first: what follows cannot be taken back */

@@ -13,6 +13,8 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
@@ -91,6 +93,79 @@ cpii_policy_default_limits(CpiiBudget budget)
 			result.per_day = cpii_default_sealed_limit_day;
 			break;
 	}
+	return result;
+}
+
+char *
+cpii_limits_text(const int64 limits[3])
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < 3; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(&buf, '/');
+		if (limits[i] < 0)
+			appendStringInfoString(&buf, "unlimited");
+		else
+			appendStringInfo(&buf, INT64_FORMAT, limits[i]);
+	}
+	return buf.data;
+}
+
+static bool
+wider(int64 wanted, Datum now, bool unlimited)
+{
+	return !unlimited && (wanted < 0 || wanted > DatumGetInt64(now));
+}
+
+bool
+cpii_limits_raised(Oid grantee, CpiiBudget budget, const int64 wanted[3])
+{
+	CpiiLimits	defaults = cpii_policy_default_limits(budget);
+	int64		by_default[3] = {defaults.per_statement, defaults.per_hour, defaults.per_day};
+	Oid			types[2] = {OIDOID, TEXTOID};
+	Datum		values[2];
+	bool		own = false;
+	bool		result = false;
+
+	values[0] = ObjectIdGetDatum(grantee);
+	values[1] = CStringGetTextDatum(cpii_budget_name(budget));
+	SPI_connect();
+	/* widest wins: an entry can lift what another entry of a member holds down */
+	cpii_internal_execute(budget == CPII_BUDGET_CLEAR ?
+						  "SELECT l.per_statement, l.per_hour, l.per_day, l.grantee::pg_catalog.oid = $1"
+						  " FROM courier_pii.disclosure_limit l"
+						  " WHERE $2 IS NOT NULL AND (l.grantee::pg_catalog.oid = $1 OR EXISTS (SELECT"
+						  " FROM pg_catalog.pg_roles r WHERE r.rolcanlogin AND NOT r.rolsuper"
+						  " AND pg_catalog.pg_has_role(r.oid, l.grantee::pg_catalog.oid, 'MEMBER')"
+						  " AND pg_catalog.pg_has_role(r.oid, $1, 'MEMBER')))"
+						  :
+						  "SELECT l.per_statement, l.per_hour, l.per_day, l.grantee::pg_catalog.oid = $1"
+						  " FROM courier_pii.budget l"
+						  " WHERE l.kind = $2 AND (l.grantee::pg_catalog.oid = $1 OR EXISTS (SELECT"
+						  " FROM pg_catalog.pg_roles r WHERE r.rolcanlogin AND NOT r.rolsuper"
+						  " AND pg_catalog.pg_has_role(r.oid, l.grantee::pg_catalog.oid, 'MEMBER')"
+						  " AND pg_catalog.pg_has_role(r.oid, $1, 'MEMBER')))",
+						  2, types, values, NULL, true, 0);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		bool		isnull;
+
+		own |= DatumGetBool(SPI_getbinval(SPI_tuptable->vals[row],
+										  SPI_tuptable->tupdesc, 4, &isnull));
+		for (int i = 0; i < 3; i++)
+		{
+			Datum		now = SPI_getbinval(SPI_tuptable->vals[row],
+											SPI_tuptable->tupdesc, i + 1, &isnull);
+
+			result |= wider(wanted[i], now, isnull);
+		}
+	}
+	SPI_finish();
+	for (int i = 0; i < 3 && !own; i++)
+		result |= wider(wanted[i], Int64GetDatum(by_default[i]), by_default[i] < 0);
 	return result;
 }
 

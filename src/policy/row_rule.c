@@ -21,6 +21,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -459,8 +460,13 @@ cpii_set_row_rule(PG_FUNCTION_ARGS)
 	if (array_texts(PG_GETARG_DATUM(4), TEXTOID, &texts) > 0 ||
 		count_rules(relid) > 0)
 		(void) cpii_require_ticket("policy",
-								   psprintf("row_rule/%s/%s/%s", cpii_qualified_name(relid),
-											role_name, NameStr(*PG_GETARG_NAME(2))),
+								   psprintf("row_rule/%s/%s/%s/visible %s/scope %s/columns %s",
+											cpii_qualified_name(relid), role_name,
+											NameStr(*PG_GETARG_NAME(2)),
+											OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(3)),
+											OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(4)),
+											PG_ARGISNULL(5) ? "all" :
+											OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(5))),
 								   false);
 
 	namestrcpy(&set_by, cpii_session_actor()->login_name);
@@ -504,14 +510,11 @@ cpii_drop_row_rule(PG_FUNCTION_ARGS)
 	Oid			types[3] = {REGCLASSOID, REGROLEOID, NAMEOID};
 	Datum		values[3] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2)};
 	uint64		gone;
+	int			rules;
 	StringInfoData detail;
 
 	cpii_require_duty("pii_security_admin");
-	/* without its last rule a table shows all its rows */
-	if (count_rules(relid) == 1)
-		(void) cpii_require_ticket("policy",
-								   psprintf("row_rule/%s/none", cpii_qualified_name(relid)),
-								   false);
+	rules = count_rules(relid);
 	SPI_connect();
 	cpii_internal_execute("DELETE FROM courier_pii.row_rule r"
 						  " WHERE r.tbl = $1 AND r.grantee = $2 AND r.rule = $3",
@@ -523,6 +526,11 @@ cpii_drop_row_rule(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("row rule \"%s\" does not exist",
 						NameStr(*PG_GETARG_NAME(2)))));
+	/* without its last rule a table shows all its rows */
+	if (rules == 1)
+		(void) cpii_require_ticket("policy",
+								   psprintf("row_rule/%s/none", cpii_qualified_name(relid)),
+								   false);
 	CommandCounterIncrement();
 	cpii_refresh_masked_views(relid);
 	cpii_policy_changed();

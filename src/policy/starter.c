@@ -19,6 +19,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -500,10 +501,15 @@ cpii_load_starter_policy(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("parameter \"%s\" must not be null", "roles")));
-	if (!load.dry_run)
-		(void) cpii_require_ticket("policy", "starter_policy", false);
 	InitMaterializedSRF(fcinfo, 0);
 	name_roles(&load, PG_GETARG_JSONB_P(0));
+	if (!load.dry_run)
+		(void) cpii_require_ticket("policy",
+								   psprintf("starter_policy/%s/%s",
+											JsonbToCString(NULL, &PG_GETARG_JSONB_P(0)->root, 256),
+											PG_ARGISNULL(1) ? "all" :
+											OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(1))),
+								   false);
 
 	SPI_connect();
 	for (int post = 0; post < CPII_NPOSTS; post++)

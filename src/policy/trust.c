@@ -514,9 +514,11 @@ cpii_trust_function_sql(PG_FUNCTION_ARGS)
 				 errmsg("function must not be null")));
 	cpii_require_duty("pii_security_admin");
 	signature = signature_argument(fcinfo);
-	(void) cpii_require_ticket("policy", psprintf("function/%s", signature), false);
 	if (!function_digest(PG_GETARG_OID(0), digest))
 		elog(ERROR, "cache lookup failed for function %u", PG_GETARG_OID(0));
+	/* the code that was approved, not what it became meanwhile */
+	(void) cpii_require_ticket("policy", psprintf("function/%s/%s", signature, digest),
+							   false);
 
 	namestrcpy(&who, cpii_session_actor()->login_name);
 	values[0] = CStringGetTextDatum(signature);

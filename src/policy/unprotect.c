@@ -177,8 +177,7 @@ cpii_unprotect_column(PG_FUNCTION_ARGS)
 	SPI_connect();
 	refuse_dependents(rel, column, attnum);
 	ticket = cpii_require_ticket("unprotect",
-								 psprintf("%s.%s.%s", get_namespace_name(RelationGetNamespace(rel)),
-										  RelationGetRelationName(rel), column),
+								 psprintf("%s.%s", table, quote_identifier(column)),
 								 false);
 	values_opened = 0;
 	unprotecting = true;

@@ -31,6 +31,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -40,6 +41,7 @@
 #include "audit/record.h"
 #include "base/compat.h"
 #include "base/internal.h"
+#include "base/ticket.h"
 #include "policy/catalog.h"
 #include "policy/policy.h"
 
@@ -574,6 +576,11 @@ cpii_refresh_masked_view(PG_FUNCTION_ARGS)
 	cpii_require_table_duty(base);
 	LockRelationOid(view, AccessExclusiveLock);
 	name = cpii_qualified_name(view);
+	/* times and regions may be shown finer than before */
+	if (masks != NULL)
+		(void) cpii_require_ticket("policy",
+								   psprintf("masks/%s/%s", name,
+											JsonbToCString(NULL, &masks->root, 256)), false);
 	view = cpii_rebuild_masked_view(view, masks);
 	cpii_policy_changed();
 

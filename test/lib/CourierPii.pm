@@ -36,7 +36,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(new_node query_as error_as message_as login audit
-  load_fixture flush_audit wait_until grep_files);
+  load_fixture flush_audit wait_until grep_files
+  staff_server seal_duties_of ticket_of with_ticket);
 
 # the protected database, unless a test names another one
 our $DATABASE = 'express';
@@ -299,7 +300,7 @@ sub audit
 		$node->{courier_pii}{auditor} = $AUDITOR;
 	}
 	flush_audit($node) unless $options{no_flush};
-	return query_as($node, $AUDITOR, $sql, %options);
+	return query_as($node, $node->{courier_pii}{auditor}, $sql, %options);
 }
 
 =pod
@@ -350,6 +351,87 @@ sub wait_until
 		select(undef, undef, undef, 0.1);
 	}
 	return 0;
+}
+
+=pod
+
+=head2 staff_server($node)
+
+The people of a small head office, entered and appointed, each with a login of
+the same name: "feng", "qian" and "sun" (S1, S2, S3: security administrators),
+"zheng" (A1: auditor), "chen" (P1: account administrator), "dai" (D1: a superuser
+without a duty), "wang" (W1: a clerk).
+
+=head2 seal_duties_of($node)
+
+seal_duties(), as one of the security administrators.  audit() works afterwards
+as before, through "zheng".
+
+=cut
+
+sub staff_server
+{
+	my ($node) = @_;
+	$node->safe_psql(
+		$node->{courier_pii}{database}, q{
+		CREATE ROLE feng LOGIN; CREATE ROLE qian LOGIN; CREATE ROLE sun LOGIN;
+		CREATE ROLE zheng LOGIN; CREATE ROLE chen LOGIN; CREATE ROLE dai LOGIN; CREATE ROLE wang LOGIN;
+		SELECT courier_pii.add_org('HQ', 'Head office', 'hq');
+		SELECT courier_pii.hire('S1', 'Feng', 'feng', 'HQ', NULL), courier_pii.hire('S2', 'Qian', 'qian', 'HQ', NULL),
+			courier_pii.hire('S3', 'Sun', 'sun', 'HQ', NULL), courier_pii.hire('A1', 'Zheng', 'zheng', 'HQ', NULL),
+			courier_pii.hire('P1', 'Chen', 'chen', 'HQ', NULL), courier_pii.hire('D1', 'Dai', 'dai', 'HQ', NULL),
+			courier_pii.hire('W1', 'Wang', 'wang', 'HQ', NULL);
+		SELECT courier_pii.appoint('pii_security_admin', 'feng'), courier_pii.appoint('pii_security_admin', 'qian'),
+			courier_pii.appoint('pii_security_admin', 'sun'), courier_pii.appoint('pii_auditor', 'zheng'),
+			courier_pii.appoint('pii_account_admin', 'chen');
+		ALTER ROLE dai SUPERUSER;
+	});
+	$node->{courier_pii}{auditor} = 'zheng';
+	return $node;
+}
+
+sub seal_duties_of
+{
+	my ($node) = @_;
+	query_as($node, 'feng', 'SELECT courier_pii.seal_duties()');
+	return;
+}
+
+=pod
+
+=head2 ticket_of($node, $who, $kind, $details [, $approver])
+
+The number of a request by a person, with these details (JSON, or the name of
+the object alone), approved by another person ("qian" unless told).
+
+=head2 with_ticket($node, $who, $kind, $details, $sql [, $approver])
+
+Ask, approve, and run statements with the ticket, in one call.  Returns the
+SQLSTATE like error_as(), and in list context also the ticket's number.
+
+=cut
+
+sub ticket_of
+{
+	my ($node, $who, $kind, $details, $approver) = @_;
+	if ($details !~ /^\s*\{/)
+	{
+		$details =~ s/(["\\])/\\$1/g;
+		$details = qq({"object": "$details"});
+	}
+	$details =~ s/'/''/g;
+	my $id = query_as($node, $who, "SELECT courier_pii.request('$kind', 'work that has to be done', '$details')");
+	$approver //= $who eq 'qian' ? 'sun' : 'qian';
+	query_as($node, $approver, "SELECT courier_pii.approve($id)") if $approver ne '';
+	return $id;
+}
+
+sub with_ticket
+{
+	my ($node, $who, $kind, $details, $sql, $approver) = @_;
+	my $id = ticket_of($node, $who, $kind, $details, $approver);
+	my ($state, $err) = error_as($node, $who, "SET courier_pii.ticket = '$id'; $sql");
+	return wantarray ? ($state, $id, $err) : $state;
 }
 
 =pod
