@@ -19,6 +19,10 @@ CREATE FUNCTION courier_pii.duties_sealed() RETURNS boolean
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'cpii_duties_are_sealed';
 
+CREATE FUNCTION courier_pii.duty_seal_removed() RETURNS boolean
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'cpii_duty_seal_removed';
+
 CREATE VIEW courier_pii.duty_status AS
 	SELECT courier_pii.duties_sealed() AS sealed, s.sealed_at, s.sealed_by,
 		   s.sealed_by_staff_no, s.holders
@@ -39,7 +43,9 @@ CREATE VIEW courier_pii.duty_holders AS
 
 SELECT pg_catalog.pg_extension_config_dump('courier_pii.duty_seal', '');
 
-REVOKE ALL ON FUNCTION courier_pii.seal_duties() FROM PUBLIC;
+REVOKE ALL ON FUNCTION courier_pii.seal_duties(), courier_pii.duty_seal_removed() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION courier_pii.duty_seal_removed()
+	TO pii_security_admin, pii_auditor, pii_account_admin;
 GRANT EXECUTE ON FUNCTION courier_pii.seal_duties() TO pii_security_admin;
 GRANT EXECUTE ON FUNCTION courier_pii.duties_sealed() TO PUBLIC;
 GRANT SELECT ON courier_pii.duty_status, courier_pii.duty_holders
@@ -48,5 +54,6 @@ GRANT SELECT ON courier_pii.duty_status, courier_pii.duty_holders
 COMMENT ON TABLE courier_pii.duty_seal IS 'when set-up ended, by whom, and who held the duties then';
 COMMENT ON FUNCTION courier_pii.seal_duties() IS 'end set-up: from now on only holders of duties act; cannot be undone';
 COMMENT ON FUNCTION courier_pii.duties_sealed() IS 'did set-up end on this server?';
+COMMENT ON FUNCTION courier_pii.duty_seal_removed() IS 'was the seal found removed when the server started?';
 COMMENT ON VIEW courier_pii.duty_status IS 'whether and when the duties were sealed';
 COMMENT ON VIEW courier_pii.duty_holders IS 'who holds a duty, directly or through groups';

@@ -205,6 +205,9 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 	SELECT 'duty', 'high', 'set-up', 'the duties are not sealed', 'call courier_pii.seal_duties() when set-up is over'
 	WHERE NOT courier_pii.duties_sealed()
 	UNION ALL
+	SELECT 'duty', 'critical', 'duty_seal', 'the seal of the duties was removed outside of the library', 'find out who had access to the server''s files; restore the register from a backup'
+	WHERE courier_pii.duty_seal_removed()
+	UNION ALL
 	SELECT 'limit', 'medium', l.grantee::text, 'a limit is not set (NULL = unlimited)', 'call courier_pii.set_limit()'
 	FROM courier_pii.limits l WHERE l.per_statement IS NULL OR l.per_hour IS NULL OR l.per_day IS NULL
 	UNION ALL

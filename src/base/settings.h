@@ -106,6 +106,7 @@ extern int	cpii_default_sealed_limit_day;
 extern int	cpii_default_sealed_limit_hour;
 extern int	cpii_default_sealed_limit_statement;
 extern int	cpii_destroy_backup_within;
+extern int	cpii_approval_login_age;
 extern int	cpii_destroy_limit;
 extern char *cpii_destroy_window;
 extern int	cpii_sealed_export;

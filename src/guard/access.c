@@ -44,6 +44,7 @@
 #include "base/transaction.h"
 #include "guard/guard.h"
 #include "people/password.h"
+#include "people/duty.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
 #include "sealed/seal.h"
@@ -89,6 +90,8 @@ allowed_by_restore(Oid relid, int flags)
 	if (!cpii_register_empty(relid))
 		return false;
 	old = MemoryContextSwitchTo(TopMemoryContext);
+	if (strcmp(get_rel_name(relid), "duty_seal") == 0)
+		cpii_duties_restored();
 	restored_registers = lappend_oid(restored_registers, relid);
 	MemoryContextSwitchTo(old);
 	cpii_audit_note(CPII_ACT_POLICY, "restore", "ok",

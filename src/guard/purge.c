@@ -38,6 +38,7 @@
 #include "guard/destroy.h"
 #include "guard/guard.h"
 #include "guard/ticket.h"
+#include "guard/ticket_state.h"
 #include "policy/catalog.h"
 #include "policy/policy.h"
 
@@ -323,6 +324,31 @@ delete_batch(Purge *purge)
 	return n > 0;
 }
 
+/* the rows must not be more than the ticket allows */
+static void
+check_rows(const Purge *purge)
+{
+	CpiiRequest request;
+	int64		allowed;
+	int64		rows;
+	bool		isnull;
+
+	if (!cpii_request_load(purge->ticket, false, &request))
+		return;
+	allowed = cpii_request_number(&request, "max_rows", -1);
+	if (allowed < 0)
+		return;
+	(void) run(psprintf("SELECT pg_catalog.count(*) FROM %s t WHERE t.%s < $1",
+						purge->table, purge->column), purge);
+	rows = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (rows > allowed)
+		ereport(ERROR,
+				(errcode(CPII_ERRCODE_LIMIT_REACHED),
+				 errmsg("more rows are deleted than the ticket allows"),
+				 errdetail("%lld rows would go; the ticket allows %lld.",
+						   (long long) rows, (long long) allowed)));
+}
+
 /* purge(tbl, before, ticket) */
 Datum
 cpii_purge(PG_FUNCTION_ARGS)
@@ -357,6 +383,7 @@ cpii_purge(PG_FUNCTION_ARGS)
 		cpii_destroy_conditions();
 		purge.ticket = cpii_ticket_redeem_number(PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2),
 												 "destroy", &purge.relid, 1);
+		check_rows(&purge);
 	}
 	open_certificate(&purge);
 	while (delete_batch(&purge))

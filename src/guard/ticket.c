@@ -33,6 +33,7 @@
 #include "base/errcodes.h"
 #include "base/internal.h"
 #include "base/session.h"
+#include "base/settings.h"
 #include "base/ticket.h"
 #include "guard/guard.h"
 #include "guard/ticket.h"
@@ -453,6 +454,25 @@ require_spelled(const char *command)
 			 errdetail("The call came from a view, trigger or function.")));
 }
 
+/*
+ * Whoever sits down at a colleague's open session must not decide for him.  A
+ * person behind a pool has a token that is a minute old at most.
+ */
+static void
+require_fresh_login(void)
+{
+	if (!cpii_duties_sealed() || cpii_approval_login_age == 0 ||
+		cpii_session_actor()->proof == CPII_PROOF_TOKEN ||
+		!TimestampDifferenceExceeds(MyStartTimestamp, GetCurrentTimestamp(),
+									cpii_approval_login_age * 1000))
+		return;
+	ereport(ERROR,
+			(errcode(CPII_ERRCODE_DUTY_MISSING),
+			 errmsg("the login is too long ago to approve"),
+			 errdetail("It was more than %d seconds ago.", cpii_approval_login_age),
+			 errhint("Log in again.")));
+}
+
 /* set the state of a request; the statement names who and when */
 static void
 decide(const CpiiRequest *request, const char *state, const char *person,
@@ -493,6 +513,7 @@ cpii_approve(PG_FUNCTION_ARGS)
 
 	cpii_require_duty("pii_security_admin");
 	require_spelled("approve");
+	require_fresh_login();
 	person = known_person();
 	note = note_argument(fcinfo);
 	load_argument(fcinfo, &request);

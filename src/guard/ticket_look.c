@@ -30,6 +30,7 @@
 #include "guard/ticket.h"
 #include "guard/ticket_file.h"
 #include "guard/ticket_state.h"
+#include "people/duty.h"
 #include "policy/catalog.h"
 
 #define RECONCILE_MS 1000
@@ -222,7 +223,9 @@ cpii_ticket_widens(const CpiiRequest *request, const CpiiPerson *person)
 		{
 			Oid			role = get_role_oid(word, true);
 
-			if (OidIsValid(role) && is_member_of_role_nosuper(person->login, role))
+			/* an approver holds the duty that somebody else is appointed to */
+			if (OidIsValid(role) && !cpii_duty_is_role(word) &&
+				is_member_of_role_nosuper(person->login, role))
 				return true;
 			if (person->staff_no[0] != '\0' && strcmp(word, person->staff_no) == 0)
 				return true;

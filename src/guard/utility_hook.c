@@ -32,6 +32,7 @@
 #include "base/internal.h"
 #include "base/session.h"
 #include "base/settings.h"
+#include "base/ticket.h"
 #include "guard/destroy.h"
 #include "guard/guard.h"
 #include "guard/maintenance.h"
@@ -172,8 +173,10 @@ copy_of_table(CopyStmt *copy, Oid relid)
 static void
 note_restore(Oid relid)
 {
-	if (cpii_register_empty(relid) && superuser())
+	if (cpii_register_empty(relid) && superuser() && !cpii_duties_sealed())
 	{
+		if (strcmp(get_rel_name(relid), "duty_seal") == 0)
+			cpii_duties_restored();
 		cpii_access_allow_restore(relid);
 		cpii_audit_note(CPII_ACT_POLICY, "restore", "ok",
 						psprintf("{\"register\": \"%s\"}", get_rel_name(relid)));

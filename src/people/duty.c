@@ -237,3 +237,16 @@ cpii_duty_after(CpiiDutyConflicts *before, Node *stmt)
 	hash_destroy(holders);
 	hash_destroy(before->holders);
 }
+
+bool
+cpii_holds_duty(Oid role)
+{
+	for (int i = 0; i < SUPERUSER_BIT; i++)
+	{
+		Oid			duty = get_role_oid(duties[i], true);
+
+		if (OidIsValid(duty) && is_member_of_role_nosuper(role, duty))
+			return true;
+	}
+	return false;
+}

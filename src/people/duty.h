@@ -33,6 +33,10 @@ extern void cpii_duty_refuse(const char *command, const char *what,
 
 /* is the role a duty role, or one that rights of duties hang on? */
 extern bool cpii_duty_is_role(const char *name);
+/* a dump fills the register of the seal: it counts from the next start */
+extern void cpii_duties_restored(void);
+/* is the role a member of one of the three duties, directly or through groups? */
+extern bool cpii_holds_duty(Oid role);
 
 /* ---- seal_duties.c ---- */
 

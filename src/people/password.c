@@ -46,6 +46,7 @@
 #include "base/ticket.h"
 #include "people/held.h"
 #include "people/lockout.h"
+#include "people/duty.h"
 #include "people/password.h"
 #include "people/password_rule.h"
 #include "people/person.h"
@@ -606,6 +607,9 @@ cpii_set_password(PG_FUNCTION_ARGS)
 				 errmsg("your own password is changed with the old one"),
 				 errhint("Use courier_pii.change_password().")));
 	cpii_password_check(role, role_name, password);
+	/* or whoever sets passwords could work, and approve, as any of the others */
+	if (cpii_duties_sealed() && cpii_holds_duty(role))
+		(void) cpii_require_ticket("policy", psprintf("password/%s", role_name), false);
 
 	SPI_connect();
 	cpii_password_store(role, role_name, password);

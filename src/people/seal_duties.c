@@ -9,6 +9,10 @@
  * "pending" before the commit of the sealing: a server that crashes in between
  * counts as sealed until its worker has read the register.
  *
+ * A mark beside the keys, outside of the data directory, tells that the row and
+ * the file were there: without the library both can be removed.  Then the
+ * server counts as sealed, and says so in its log, audit trail and posture.
+ *
  * Nothing here takes the seal away.  A register that was restored from a dump
  * of another server counts from the next start, so that the restore itself can
  * be finished.
@@ -16,6 +20,10 @@
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -35,13 +43,16 @@
 #include "base/shmem.h"
 #include "base/snapshot.h"
 #include "base/ticket.h"
+#include "crypto/keystore.h"
 #include "people/duty.h"
 #include "people/person.h"
 
 CPII_EXPORT Datum cpii_seal_duties(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_duties_are_sealed(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_duty_seal_removed(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(cpii_seal_duties);
 PG_FUNCTION_INFO_V1(cpii_duties_are_sealed);
+PG_FUNCTION_INFO_V1(cpii_duty_seal_removed);
 
 #define DUTIES_FILE "courier_pii_duties"
 #define DUTIES_FILE_VERSION 1
@@ -55,6 +66,8 @@ typedef struct DutiesShared
 {
 	pg_atomic_uint32 state;
 	pg_atomic_uint32 followed;	/* the register was read since the start */
+	pg_atomic_uint32 restored;	/* the register was filled from a dump since then */
+	pg_atomic_uint32 removed;	/* the seal was removed outside the library */
 } DutiesShared;
 
 static DutiesShared *shared = NULL;
@@ -103,7 +116,71 @@ load_state(void)
 	free(state);
 }
 
+/* ---- the mark beside the keys ---- */
+
+static bool
+mark_path(char *path)
+{
+	const char *directory = cpii_keystore_directory();
+
+	if (directory == NULL)
+		return false;
+	snprintf(path, MAXPGPATH, "%s/duties-" UINT64_FORMAT, directory,
+			 GetSystemIdentifier());
+	return true;
+}
+
+static bool
+mark_exists(void)
+{
+	char		path[MAXPGPATH];
+	struct stat st;
+
+	return mark_path(path) && stat(path, &st) == 0;
+}
+
+/* once is enough; a key store that cannot be written is not this file's matter */
+static void
+write_mark(void)
+{
+	char		path[MAXPGPATH];
+	int			fd;
+
+	if (RecoveryInProgress() || !mark_path(path))
+		return;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY, S_IRUSR | S_IWUSR);
+	if (fd >= 0)
+	{
+		(void) fsync(fd);
+		close(fd);
+	}
+	else if (errno != EEXIST)
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", path)));
+}
+
 /* ---- following the register ---- */
+
+static void
+tell_removed(const char *what)
+{
+	pg_atomic_write_u32(&shared->removed, 1);
+	ereport(LOG,
+			(errcode(CPII_ERRCODE_DUTY_MISSING),
+			 errmsg("the seal of the duties was removed outside of the library"),
+			 errdetail("%s  The duties count as sealed.", what),
+			 errhint("See the audit trail for who had access, and restore register \"duty_seal\" from a backup.")));
+	cpii_audit_note(CPII_ACT_SYSTEM, "duty_seal", "error",
+					cpii_json_pairs("problem", what, NULL));
+}
+
+void
+cpii_duties_restored(void)
+{
+	if (shared != NULL)
+		pg_atomic_write_u32(&shared->restored, 1);
+}
 
 void
 cpii_duties_follow(void)
@@ -114,10 +191,12 @@ cpii_duties_follow(void)
 	uint32		state = pg_atomic_read_u32(&shared->state);
 	bool		found;
 
-	if (state == DUTIES_SEALED || !OidIsValid(cpii_relation_oid("duty_seal", true)))
+	if ((state == DUTIES_SEALED && !first) ||
+		!OidIsValid(cpii_relation_oid("duty_seal", true)))
 		return;
 	values[0] = CStringGetTextDatum(psprintf(UINT64_FORMAT, GetSystemIdentifier()));
-	values[1] = BoolGetDatum(first);
+	/* of another server: before pg_upgrade, or restored at an earlier time */
+	values[1] = BoolGetDatum(pg_atomic_read_u32(&shared->restored) == 0);
 	SPI_connect();
 	cpii_internal_execute("SELECT 1 FROM courier_pii.duty_seal s"
 						  " WHERE $2 OR s.server = $1 LIMIT 1",
@@ -127,7 +206,17 @@ cpii_duties_follow(void)
 	if (found)
 	{
 		pg_atomic_write_u32(&shared->state, DUTIES_SEALED);
+		if (state != DUTIES_SEALED)
+			(void) write_state(DUTIES_SEALED);
+		write_mark();
+	}
+	else if (state == DUTIES_SEALED)
+		tell_removed("The register has no row, but a file of the data directory.");
+	else if (mark_exists())
+	{
+		pg_atomic_write_u32(&shared->state, DUTIES_SEALED);
 		(void) write_state(DUTIES_SEALED);
+		tell_removed("Neither the register nor the data directory knows the seal; the key store does.");
 	}
 	else if (state == DUTIES_PENDING)
 	{
@@ -161,6 +250,7 @@ xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			pg_atomic_write_u32(&shared->state, DUTIES_SEALED);
 			(void) write_state(DUTIES_SEALED);
+			write_mark();
 			sealing = file_pending = false;
 			break;
 		case XACT_EVENT_ABORT:
@@ -268,6 +358,11 @@ cpii_seal_duties(PG_FUNCTION_ARGS)
 	/* nobody gets or loses a duty meanwhile */
 	cpii_person_run("LOCK TABLE pg_catalog.pg_auth_members IN SHARE ROW EXCLUSIVE MODE",
 					0, NULL);
+	/* somebody else was faster, and had the lock */
+	if (sealed())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("duties are sealed already")));
 	check_holders();
 	cpii_person_run(HOLDERS " INSERT INTO courier_pii.duty_seal"
 					" (sealed_by, sealed_by_staff_no, server, holders)"
@@ -287,6 +382,12 @@ cpii_duties_are_sealed(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(sealed());
 }
 
+Datum
+cpii_duty_seal_removed(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(shared != NULL && pg_atomic_read_u32(&shared->removed) != 0);
+}
+
 /* ---- shared memory ---- */
 
 static Size
@@ -303,7 +404,12 @@ shared_init(void *area, bool found, LWLockPadded *locks)
 		return;
 	pg_atomic_init_u32(&shared->state, DUTIES_OPEN);
 	pg_atomic_init_u32(&shared->followed, 0);
+	pg_atomic_init_u32(&shared->restored, 0);
+	pg_atomic_init_u32(&shared->removed, 0);
 	load_state();
+	/* nothing of the first seconds is done by somebody who removed the file */
+	if (pg_atomic_read_u32(&shared->state) == DUTIES_OPEN && mark_exists())
+		pg_atomic_write_u32(&shared->state, DUTIES_PENDING);
 }
 
 void
