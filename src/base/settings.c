@@ -193,6 +193,12 @@ cpii_settings_init(void)
 							   NULL, &cpii_actor_key_file, "",
 							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.approval_login_age",
+							"Sets how long after the login a person may approve, once the duties are sealed.",
+							"0 = as long as the session lasts.",
+							&cpii_approval_login_age, 600, 0, 86400,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("courier_pii.audit_backlog_limit",
 							"Sets how many audit records may wait to be ingested before access to personal data is refused.",
 							"From half of it on, statements wait a little.  0: no limit.",
@@ -296,12 +302,6 @@ cpii_settings_init(void)
 							"Sets the number of rows of sealed values sent out per statement for a person without a budget entry.",
 							"-1 is no limit.", &cpii_default_sealed_limit_statement, -1, -1, INT_MAX,
 							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
-	DefineCustomIntVariable("courier_pii.approval_login_age",
-							"Sets how long after the login a person may approve, once the duties are sealed.",
-							"0 = as long as the session lasts.",
-							&cpii_approval_login_age, 600, 0, 86400,
-							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S,
-							NULL, NULL, NULL);
 	DefineCustomIntVariable("courier_pii.destroy_backup_within",
 							"Sets how old the verified backup may be that destruction of personal data asks for.",
 							"Asked for once the duties are sealed; 0 never.",

@@ -5,7 +5,6 @@
 -- attack: NAME [#N ... nothing oracle]
 --   #N       numbers of the list in test/attack/README.md
 --   nothing  whatever comes back, or is left behind, must hold no clear text at all
---   but ROLE not for this role: a security administrator grants by right
 --   oracle   runs twice, with the true telephone number of a parcel as {guess} and with
 --            one that differs in a digit that no mask shows: both must look alike
 -- "-- as: ROLE" goes on as another role, whose own answers are not searched;
@@ -265,7 +264,7 @@ SELECT * FROM pg_stat_activity; SELECT * FROM pg_stat_statements;
 SELECT * FROM pg_prepared_statements; SELECT * FROM pg_cursors;
 -- attack: registers
 SELECT * FROM courier_pii.disclosure; SELECT * FROM courier_pii.row_rule; SELECT * FROM courier_pii.audit_record; SELECT * FROM courier_pii.audit_log;
--- attack: policy without right [but security]
+-- attack: policy without right
 SELECT courier_pii.grant_disclosure(session_user::text::regrole, 'phone', 'clear', true) WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user);
 INSERT INTO courier_pii.disclosure (grantee, class, level, granted_by) VALUES (session_user::text::regrole, 1, 'clear', 'x');
 SELECT * FROM masked.shipment;

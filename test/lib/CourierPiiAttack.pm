@@ -40,6 +40,8 @@ our $ROWS = 12;    # of app.shipment
 our $CONTACTS = 4;    # of app.contact
 our @ROLES = qw(app_owner clerk courier service analyst mixed nobody reader
   auditor security pooled departed);
+# who makes it possible to seal the duties, and attacks nothing
+our @WATCHERS = qw(security_2 account);
 
 # ---- canaries ----
 
@@ -189,7 +191,7 @@ sub _build
 	my $classes = join ',', grep { $_ ne 'plate' } sort keys %maker;
 
 	$node->safe_psql($CourierPii::DATABASE,
-		encode_utf8(join '', map { "CREATE ROLE $_ LOGIN;\n" } @ROLES) . qq{
+		encode_utf8(join '', map { "CREATE ROLE $_ LOGIN;\n" } @ROLES, @WATCHERS) . qq{
 		SELECT courier_pii.create_class('plate', 'first_last(2,1)', true);
 		CREATE EXTENSION pg_stat_statements;
 		GRANT CREATE ON SCHEMA public TO PUBLIC;
@@ -223,7 +225,9 @@ sub _build
 		SELECT courier_pii.add_org('HQ', 'head office', 'hq', NULL);
 		SELECT courier_pii.hire('K1', 'Li', 'courier', 'HQ', 'courier'),
 			courier_pii.hire('C1', 'Wang', 'clerk', 'HQ', 'clerk'),
-			courier_pii.hire('L1', 'Zhao', 'departed', 'HQ', 'clerk');
+			courier_pii.hire('L1', 'Zhao', 'departed', 'HQ', 'clerk'),
+			courier_pii.hire('S1', 'Feng', 'security', 'HQ', NULL), courier_pii.hire('S2', 'Qian', 'security_2', 'HQ', NULL),
+			courier_pii.hire('A1', 'Zheng', 'auditor', 'HQ', NULL), courier_pii.hire('P1', 'Chen', 'account', 'HQ', NULL);
 		SELECT courier_pii.grant_disclosure(r::regrole, c, 'clear', true)
 		FROM unnest('{clerk,departed}'::text[]) r, unnest('{$classes,plate}'::text[]) c;
 		SELECT courier_pii.grant_disclosure('service', 'phone', 'clear', true);
@@ -236,7 +240,8 @@ sub _build
 			'{recv_name,recv_phone,recv_addr}');
 		SELECT courier_pii.set_row_rule('app.shipment', r::regrole, 'all')
 		FROM unnest('{clerk,service,analyst,app_owner,pooled,departed}'::text[]) r;
-		SELECT courier_pii.appoint('pii_auditor', 'auditor'), courier_pii.appoint('pii_security_admin', 'security');
+		SELECT courier_pii.appoint('pii_auditor', 'auditor'), courier_pii.appoint('pii_security_admin', 'security'),
+			courier_pii.appoint('pii_security_admin', 'security_2'), courier_pii.appoint('pii_account_admin', 'account');
 		SET ROLE app_owner;
 		CREATE VIEW app.owners_view AS SELECT * FROM app.shipment;
 		CREATE VIEW app.owners_text AS SELECT id, recv_phone::text AS recv_phone FROM app.shipment;
@@ -275,6 +280,15 @@ sub _build
 		VACUUM ANALYZE app.shipment;
 		ANALYZE app.contact, public.clerks_copy;
 		});
+	# extensions that attacks use: later that needs a window
+	foreach my $extension (qw(dblink postgres_fdw file_fdw pageinspect pgrowlocks pg_walinspect))
+	{
+		$node->psql($CourierPii::DATABASE, "CREATE EXTENSION $extension SCHEMA public; "
+			. ($extension =~ /fdw/ ? "GRANT USAGE ON FOREIGN DATA WRAPPER $extension TO app_owner" : 'SELECT 1'),
+			stdout => \my $out, stderr => \my $err);
+	}
+	CourierPii::query_as($node, 'security', 'SELECT courier_pii.seal_duties()');
+	$node->{courier_pii}{auditor} = 'auditor';
 	return;
 }
 
@@ -321,7 +335,7 @@ sub read_attacks
 			$close->();
 			$as = 'attacker';
 			push @attacks, { name => $name, steps => [],
-				numbers => [ $tags =~ /#(\d+)/g ], but => [ $tags =~ /\bbut (\w+)/g ],
+				numbers => [ $tags =~ /#(\d+)/g ],
 				(map { $_ => 1 } $tags =~ /\b(nothing|oracle)\b/g) };
 		}
 		elsif ($line =~ /^-- as: (\w+)/) { $close->(); $as = $1; }
