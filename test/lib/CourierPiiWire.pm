@@ -22,6 +22,7 @@ package CourierPiiWire;
 use strict;
 use warnings;
 
+use IO::Socket::INET;
 use IO::Socket::UNIX;
 use Socket;
 
@@ -29,8 +30,11 @@ sub new
 {
 	my ($class, $node, $role, %options) = @_;
 	my $path = $node->host . '/.s.PGSQL.' . $node->port;
-	my $socket = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $path)
-	  or return;
+	# from an address of the loopback network, or over the private socket
+	my $socket = $options{from}
+	  ? IO::Socket::INET->new(LocalAddr => $options{from}, PeerAddr => '127.0.0.1', PeerPort => $node->port, Proto => 'tcp')
+	  : IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $path);
+	return unless $socket;
 	my $self = bless {
 		socket => $socket, path => $path, in => '', gone => 0, pid => 0 }, $class;
 	my $database = $options{database} // $node->{courier_pii}{database};

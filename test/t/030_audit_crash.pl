@@ -107,13 +107,15 @@ foreach my $number (1 .. $CLIENTS)
 
 sub start_after_crash
 {
-	for (1 .. 100)
+	# an orphaned startup process waits a minute for the checkpointer
+	my $until = time + 300;
+	while (time < $until)
 	{
 		return if $node->start(fail_ok => 1);
 		# orphans of the dead server were still there
 		$node->stop('immediate', fail_ok => 1);
 		$node->{_pid} = undef;
-		usleep(100_000);
+		usleep(500_000);
 	}
 	die 'server does not start after the crash';
 }

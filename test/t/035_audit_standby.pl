@@ -48,8 +48,9 @@ sub wait_count
 read_on($one, 'on one', 5);
 read_on($two, 'on two', 7);
 is(wait_count($one, "purpose = 'on two'", 7), '7', 'reads on the standby arrive at the primary');
-is(audit($one, q{SELECT DISTINCT node, login_role FROM courier_pii.audit_log WHERE purpose = 'on two'}),
-	'two|clerk', 'with node and login');
+is(audit($one, q{SELECT DISTINCT node, login_role, staff_no, actor_proof FROM courier_pii.audit_log WHERE purpose = 'on two'}),
+	'two|clerk|C1|login', 'with node, login and person');
+is(audit($one, q{SELECT count(*) FROM courier_pii.audit_log WHERE command IN ('records refused', 'records unprotected')}), '0', 'their tags were checked');
 is(error_as($two, 'courier', 'SELECT recv_phone FROM app.shipment'), '42501', 'a refusal on the standby');
 my $refused = 0;
 for (1 .. 100)
