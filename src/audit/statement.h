@@ -52,6 +52,8 @@ typedef struct CpiiStatement
 	Oid			relations[CPII_MAX_STATEMENT_RELATIONS];
 	int64		canary;			/* a decoy that was shown masked, 0 = none */
 	int64		canary_shown;	/* the last one that was shown in clear */
+	const char *target;			/* where COPY writes on the server: "file" or
+								 * "program", NULL = nowhere */
 	uint64		begin_seq;		/* sequence number of the BEGIN record, or 0 */
 } CpiiStatement;
 

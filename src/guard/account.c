@@ -213,6 +213,19 @@ cpii_account_prepare(void)
 	name_relations(true);
 }
 
+/* details are objects of ours, and short */
+static const char *
+target_detail(const char *detail)
+{
+	static char buf[4352];
+
+	if (cpii_statement.target == NULL)
+		return detail;
+	snprintf(buf, sizeof(buf), "{\"target\": \"%s\"%s%s", cpii_statement.target,
+			 detail == NULL ? "}" : ", ", detail == NULL ? "" : detail + 1);
+	return buf;
+}
+
 static void
 fill_event(CpiiAuditEvent *event, char *query, bool catalog)
 {
@@ -235,7 +248,7 @@ fill_event(CpiiAuditEvent *event, char *query, bool catalog)
 		event->detail = cpii_gate_detail();
 	else if (OidIsValid(cpii_statement.untrusted))
 		event->detail = cpii_trojan_detail(catalog);
-	event->detail = cpii_subject_detail(event->detail);
+	event->detail = target_detail(cpii_subject_detail(event->detail));
 	if (account.source != NULL)
 	{
 		(void) cpii_redact(account.source, strlen(account.source), query, MAX_QUERY_TEXT);

@@ -18,6 +18,7 @@
 
 #include "base/port.h"
 
+#include "access/transam.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_proc.h"
 #include "libpq/auth.h"
@@ -140,11 +141,58 @@ slot_function(Oid function)
 						"pii_backup")));
 }
 
+/*
+ * Functions that read files of the server, or pages of a table, past every
+ * table.  What they give is sealed, and a copy all the same.
+ */
+static const char *const raw_functions[] = {
+	"pg_read_file", "pg_read_binary_file", "get_raw_page",
+	"pg_get_wal_block_info", "pg_get_wal_fpi_info"
+};
+
+static pg_noinline void
+raw_function(Oid function)
+{
+	char	   *name;
+
+	/* others may not call them, unless they were allowed to on purpose */
+	if (cpii_internal_depth > 0 || !IsUnderPostmaster || !superuser())
+		return;
+	name = get_func_name(function);
+	for (int i = 0; name != NULL && i < lengthof(raw_functions); i++)
+		if (strcmp(name, raw_functions[i]) == 0)
+			record(cpii_session_actor(), name, false);
+}
+
+/* of the server's own functions those that read files have these numbers */
+static inline bool
+may_read_raw(Oid function)
+{
+	switch (function)
+	{
+		case F_PG_READ_FILE_TEXT:
+#ifdef F_PG_READ_FILE_TEXT_BOOL
+		case F_PG_READ_FILE_TEXT_BOOL:
+		case F_PG_READ_BINARY_FILE_TEXT_BOOL:
+#endif
+		case F_PG_READ_FILE_TEXT_INT8_INT8:
+		case F_PG_READ_FILE_TEXT_INT8_INT8_BOOL:
+		case F_PG_READ_BINARY_FILE_TEXT:
+		case F_PG_READ_BINARY_FILE_TEXT_INT8_INT8:
+		case F_PG_READ_BINARY_FILE_TEXT_INT8_INT8_BOOL:
+			return true;
+		default:
+			return function >= FirstNormalObjectId;
+	}
+}
+
 void
 cpii_replication_function(Oid function)
 {
 	if (unlikely(reads_slot(function)))
 		slot_function(function);
+	else if (unlikely(may_read_raw(function)))
+		raw_function(function);
 }
 
 List *

@@ -371,6 +371,8 @@ enter_copy(CopyStmt *copy, Frame *frame)
 		return;
 	}
 	cpii_account_action(CPII_ACT_EXPORT);
+	if (copy->filename != NULL)
+		cpii_statement.target = copy->is_program ? "program" : "file";
 	if (!(flags & CPII_REL_PROTECTED))
 		return;
 	if (OidIsValid(cpii_masked_view_base(relid)))

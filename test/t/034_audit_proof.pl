@@ -50,6 +50,8 @@ $node->safe_psql($db, 'CREATE EXTENSION courier_pii CASCADE');
 load_sample($node, rows => 20);
 $node->safe_psql($db, q{CREATE ROLE keeper LOGIN; SELECT courier_pii.appoint('pii_security_admin', 'keeper')});
 query_as($node, 'clerk', "SELECT recv_phone FROM masked.shipment WHERE id = $_") foreach 1 .. 5;
+# texts with line feeds, quotes and commas
+query_as($node, 'clerk', qq{SET courier_pii.purpose = 'two\nlines, "quoted" \\ and 王'; SELECT recv_phone\n, recv_name\n\tFROM masked.shipment\r\nWHERE id = 1});
 
 sub problems { return audit($node, 'SELECT node, problem FROM courier_pii.audit_verify()'); }
 
@@ -170,6 +172,72 @@ print $again $good;
 close $again;
 like(offline('--csv', $csv, '--checkpoints', "$outside/false.jsonl", '--public-key', $public), qr/checkpoint does not match its signature/, 'tools/audit_verify: a forged checkpoint');
 like(offline('--csv', "$outside/exports/audit-" . month_name($months[0]) . '.csv'), qr/^intact$/m, 'tools/audit_verify: an exported month');
+
+# each kind of problem, by name
+sub write_file { my ($file, $bytes) = @_; open my $f, '>:raw', $file or die $!; print $f $bytes; close $f; return; }
+my @forked = split /\n/, $good;
+splice @forked, 6, 0, $forked[5];
+write_file($csv, join("\n", @forked) . "\n");
+like(offline('--csv', $csv), qr/duplicate: the record is there twice/, 'tools/audit_verify: duplicate');
+$forked[6] =~ s/\\x[0-9a-f]{64}((?:,\d+)*)\z/'\x' . ('ab' x 32) . $1/e or die $forked[6];
+write_file($csv, join("\n", @forked) . "\n");
+like(offline('--csv', $csv), qr/fork: there are two records of this number/, 'tools/audit_verify: fork');
+(my $other_history = slurp_file("$outside/checkpoints/checkpoints-proof.jsonl")) =~ s/"hash": "[0-9a-f]{4}/"hash": "0000/g;
+write_file("$outside/false.jsonl", $other_history);
+write_file($csv, $good);
+like(offline('--csv', $csv, '--checkpoints', "$outside/false.jsonl"), qr/fork: a checkpoint knows another record/, 'tools/audit_verify: fork, by a checkpoint');
+my @swapped = split /\n/, $good;
+@swapped[4, 5] = @swapped[5, 4];
+write_file($csv, join("\n", @swapped) . "\n");
+like(offline('--csv', $csv), qr/reordered: the record follows record/, 'tools/audit_verify: reordered');
+my @holed = split /\n/, $good;
+splice @holed, 4, 1;
+write_file($csv, join("\n", @holed) . "\n");
+like(offline('--csv', $csv), qr/missing: records up to/, 'tools/audit_verify: gap');
+write_file($csv, $good);
+my $copy = PostgreSQL::Test::Utils::tempdir('segments');
+system("cp $node->{courier_pii}{audit_directory}/segment-* $node->{courier_pii}{audit_directory}/keys $copy") == 0 or die;
+my ($segment) = glob "$copy/segment-" . '[0-9]' x 12;
+my $head = substr(slurp_file($segment), 0, 128);
+my $last_seq = (spool_records(slurp_file($segment)))[-1][2];
+substr($head, 16, 8) = pack('Q>', 3);
+substr($head, 24, 8) = pack('Q>', $last_seq + 1);
+substr($head, 12, 4) = pack('N', crc32c(substr($head, 16, 112)));
+write_file("$copy/segment-000000000003", $head . "\0" x (16 * 1024 * 1024 - 128));
+like(offline($copy), qr/missing segment: number 2 is not there/, 'tools/audit_verify: missing segment');
+write_file("$copy/segment-000000000003", 'x' x 4096);
+like(offline($copy), qr/damaged: the segment has no valid header/, 'tools/audit_verify: a damaged header');
+
+# extracts
+foreach my $format (qw(csv json))
+{
+	my $file = "$outside/extract.$format";
+	my $extract = audit($node, "SET timezone = 'Asia/Shanghai'; SELECT courier_pii.audit_extract('-infinity', 'infinity', '$format')");
+	write_file($file, "$extract\n");
+	my $checked = offline('--extract', $file, '--public-key', $public);
+	like($checked, qr/^intact$/m, "tools/audit_verify: an extract, $format") or diag $checked;
+	like($checked, qr/: [1-9]\d\d+ records$/m, '... of all records');
+	unlike($checked, qr/not checked|without a key/, '... with signature and hashes');
+	(my $bad = $extract) =~ s/clerk/clark/;
+	write_file($file, "$bad\n");
+	$checked = offline('--extract', $file, '--public-key', $public);
+	like($checked, qr/changed: the lines are not those of the manifest/, '... a changed line');
+	like($checked, qr/record \d+: changed: the record does not match its hash/, '... and which');
+	(my $sum = $extract) =~ s/\A(.*"records": )(\d+)(, "withheld")/$1 . ($2 + 1) . $3/se;
+	write_file($file, "$sum\n");
+	like(offline('--extract', $file, '--public-key', $public), qr/changed: the manifest does not match its signature/, '... a changed manifest');
+	my @cut = split /\n/, $extract;
+	pop @cut;
+	write_file($file, join("\n", @cut) . "\n");
+	like(offline('--extract', $file, '--public-key', $public), qr/cut tail: the last line is no manifest/, '... a cut tail');
+	@cut = split /\n/, $extract;
+	splice @cut, 7, 1;
+	write_file($file, join("\n", @cut) . "\n");
+	like(offline('--extract', $file, '--public-key', $public), qr/missing: the manifest has \d+ records, the file \d+/, '... a removed line');
+	my $one_person = audit($node, "SELECT courier_pii.audit_extract('-infinity', 'infinity', '$format', 'C1')");
+	write_file($file, "$one_person\n");
+	like(offline('--extract', $file, '--public-key', $public), qr/^intact$/m, '... of one person');
+}
 
 # ---- without the library ----
 

@@ -128,7 +128,7 @@ query_as($node, 'leaver', 'SELECT 1');
 looked();
 is(alerts('t_departed'), '', 'departed_attempts: nobody has left yet');
 $node->safe_psql($db, "SELECT courier_pii.depart('L1', now(), 'test')");
-isnt(error_as($node, 'leaver', 'SELECT 1'), '', 'who left tries to log in');
+is(CourierPiiWire->new($node, 'leaver'), undef, 'who left tries to log in');
 looked();
 like(alerts('t_departed'), qr/^critical\|leaver\|(L1)?\|1$/, 'an alert');
 
@@ -214,6 +214,5 @@ is($node->safe_psql($db, q{SELECT name, kind, threshold, time_window, severity, 
 is($node->safe_psql($db, 'SELECT count(*) FROM courier_pii.canary_register'), '1', 'and the decoy');
 is(query_as($node, 'keeper', 'SELECT id, tbl FROM courier_pii.canaries()'), "$decoy|app.shipment", 'which is known');
 is(query_as($node, 'keeper', q{SELECT courier_pii.add_canary('app.shipment')}), $decoy + 1, 'the next one gets the next number');
-is($node->safe_psql($db, q{SELECT count(*) FROM courier_pii.alert}), '0', 'alerts stay with the trail they are about');
 
 done_testing();
