@@ -10,6 +10,7 @@ use warnings;
 use CourierPii;
 use CourierPiiSample;
 use CourierPiiSpool;
+use CourierPiiWire;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -63,8 +64,8 @@ is(audit($node, 'SELECT * FROM courier_pii.audit_verify()'), '', 'put right, it 
 # ---- records of the spool, with checksums ----
 
 # half of them wait: nobody can put them into the table while this lock is held
-my $lock = $node->background_psql($db);
-$lock->query_safe('BEGIN; LOCK TABLE courier_pii.audit_record IN SHARE MODE');
+my $lock = CourierPiiWire->new($node, $node->safe_psql($db, 'SELECT current_user'));
+is($lock->query('BEGIN; LOCK TABLE courier_pii.audit_record IN SHARE MODE')->{state}, '', 'the table is locked');
 my $ingested = $node->safe_psql($db, 'SELECT ingested_seq FROM courier_pii.audit_state()');
 query_as($node, 'clerk', join(';', map { "SET courier_pii.purpose = 'w$_'; SELECT recv_phone, recv_name FROM masked.shipment WHERE id = " . (1 + $_ % 20) } 1 .. 150));
 my $image = slurp_file($file);
@@ -106,8 +107,8 @@ for (1 .. $records)
 }
 close $spool_file;
 is($found, $records, "$records records of the spool changed with their checksums ($waiting of them not ingested): all found") or diag "@missed";
-$lock->query_safe('COMMIT');
-$lock->quit;
+$lock->query('COMMIT');
+$lock->drop;
 is(audit($node, 'SELECT * FROM courier_pii.audit_verify()'), '', 'put right, they are ingested and intact');
 is(audit($node, q{SELECT count(*) FROM courier_pii.audit_log WHERE purpose LIKE 'w%' AND action = 'READ' AND phase <> 'BEGIN'}), '150', 'all of them');
 

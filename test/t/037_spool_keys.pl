@@ -8,6 +8,7 @@ use warnings;
 use CourierPii;
 use CourierPiiSample;
 use CourierPiiSpool;
+use CourierPiiWire;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -25,11 +26,11 @@ my $lock;
 sub hold
 {
 	audit($node, 'SELECT 1');
-	$lock = $node->background_psql($db);
-	$lock->query_safe('BEGIN; LOCK TABLE courier_pii.audit_record IN SHARE MODE');
+	$lock = CourierPiiWire->new($node, $node->safe_psql($db, 'SELECT current_user'));
+	$lock->query('BEGIN; LOCK TABLE courier_pii.audit_record IN SHARE MODE')->{state} eq '' or die 'no lock';
 	return $node->safe_psql($db, 'SELECT ingested_seq FROM courier_pii.audit_state()');
 }
-sub let_go { $lock->query_safe('COMMIT'); $lock->quit; return; }
+sub let_go { $lock->query('COMMIT'); $lock->drop; return; }
 sub reads
 {
 	my ($purpose, $n) = @_;
@@ -124,7 +125,6 @@ is(verify(), '', 'intact');
 $ingested = hold();
 reads('before the crash', 8);
 $node->stop('immediate');
-eval { $lock->quit };
 $node->start;
 is(audit($node, q{SELECT count(*) FROM courier_pii.audit_log WHERE purpose LIKE 'before the crash %' AND action = 'READ' AND phase <> 'BEGIN'}), '8', 'records of an earlier life are ingested');
 is(audit($node, q{SELECT count(*) FROM courier_pii.audit_log WHERE command IN ('records refused', 'records unprotected')}), '0', 'with its stored key');
@@ -136,7 +136,6 @@ $ingested = hold();
 reads('tampered', 8);
 @waiting = grep { index($_->[1], 'recv_phone') > 0 } waiting($ingested);
 $node->stop('immediate');
-eval { $lock->quit };
 my $bad = $waiting[3];
 put($bad->[0], changed_text($bad->[1]));
 my $log_at = -s $node->logfile;
@@ -155,7 +154,6 @@ $ingested = hold();
 reads('last', 2);
 @waiting = grep { index($_->[1], 'recv_phone') > 0 } waiting($ingested);
 $node->stop('immediate');
-eval { $lock->quit };
 put($waiting[-1][0], changed_text($waiting[-1][1]));
 $node->start;
 is(audit($node, qq{SELECT count(*) FROM courier_pii.audit_log WHERE command = 'records refused' AND detail->>'from' = '$waiting[-1][2]'}), '1', 'the last record, changed');
@@ -165,7 +163,6 @@ is(audit($node, qq{SELECT count(*) FROM courier_pii.audit_log WHERE command = 'r
 hold();
 reads('without keys', 3);
 $node->stop('immediate');
-eval { $lock->quit };
 rename "$spool/keys", "$spool/keys.away";
 $node->start;
 is(audit($node, q{SELECT outcome, detail->>'problem', count(*) FROM courier_pii.audit_log WHERE command = 'records unprotected' GROUP BY 1, 2}), 'error|unprotected|1', 'keys that were removed are noticed');
@@ -192,7 +189,6 @@ put($one->[0], with_checksum($swapped));
 like(verify(), qr/^changed: the record in the spool/, 'its records are authenticated as long as it runs');
 put($one->[0], $one->[1]);
 $node->stop('immediate');
-eval { $lock->quit };
 CourierPii::write_key($node);
 $node->start;
 is(audit($node, q{SELECT count(*) FROM courier_pii.audit_log WHERE action = 'DENIED' AND login_role = 'nobody'}), '2', 'after it has ended they are taken');
