@@ -264,6 +264,8 @@ for schema in plain masked; do
 		$schema | write list_$schema
 	printf '\\set i random(1, 200000)\nSELECT id, phone, name, addr FROM %s.parcel WHERE id = :i;\n' \
 		$schema | write point_$schema
+	printf '\\set i random(1, 200000)\nSELECT id, at FROM %s.parcel WHERE id = :i;\n' \
+		$schema | write record_$schema
 done
 cat >"$script/pgbench_s" <<'SQL'
 \set aid random(1, 500000)
@@ -292,6 +294,10 @@ timed="-T $seconds"
 	pair 'point read, 1 client: audited | not audited' 0.8 1 'point_masked 6001 reader' 'point_plain 6001 reader' $timed -M prepared
 	pair 'point read, 2 clients: audited | not audited' 0.8 2 'point_masked 6001 reader' 'point_plain 6001 reader' $timed -M prepared
 	pair 'point read, 8 clients: audited | not audited' 0.8 8 'point_masked 6001 reader' 'point_plain 6001 reader' $timed -M prepared
+	# no sealed column: the same work on both sides, but for the record
+	pair 'point read, 1 client: the record alone | none' 0.8 1 'record_masked 6001 reader' 'record_plain 6001 reader' $timed -M prepared
+	pair 'point read, 2 clients: the record alone | none' 0.8 2 'record_masked 6001 reader' 'record_plain 6001 reader' $timed -M prepared
+	pair 'point read, 8 clients: the record alone | none' 0.8 8 'record_masked 6001 reader' 'record_plain 6001 reader' $timed -M prepared
 	pair 'point read, planned each time: audited | not' 0.7 1 'point_masked 6001 reader' 'point_plain 6001 reader' $timed
 	pair 'point read, 1 client: audited | no library' 0.7 1 'point_masked 6001 reader' 'point_plain 6002 reader' $timed -M prepared
 	if [ $with_pgaudit = yes ]; then
