@@ -63,11 +63,11 @@ sql 6001 -c 'VACUUM ANALYZE courier_pii.audit_record' >/dev/null 2>&1 || :
 
 # ---- a person's month in a long trail ----
 # The rows go straight into partitions, so the library must not be there.
-sql 6001 -c "ALTER SYSTEM SET shared_preload_libraries = ''" -c 'ALTER SYSTEM SET wal_level = minimal' -c 'ALTER SYSTEM SET max_wal_senders = 0' >/dev/null
-pg_ctl -D "$BENCH/ours" -l "$BENCH/ours.log" -m fast -w -t 120 restart </dev/null >/dev/null
+pg_ctl -D "$BENCH/ours" -l "$BENCH/ours.log" -m fast -w -t 120 \
+	-o "-c shared_preload_libraries= -c wal_level=minimal -c max_wal_senders=0" restart </dev/null >/dev/null
 sql 6001 -v rows="$trail_rows" -v months=24 -f "$(dirname "$0")/trail.sql" >/dev/null
-sql 6001 -c 'ALTER SYSTEM RESET ALL' >/dev/null
-pg_ctl -D "$BENCH/ours" -l "$BENCH/ours.log" -m fast -w -t 120 restart </dev/null >/dev/null
+pg_ctl -D "$BENCH/ours" -m fast -w -t 120 stop >/dev/null
+pg_ctl -D "$BENCH/ours" -l "$BENCH/ours.log" -w -t 120 start </dev/null >/dev/null
 # five persons in sessions of their own, nothing planned or cached: the median
 month=$(for person in K77 K4711 K9 K19999 K500; do
 	psql -X -q -A -t -h "$BENCH/socket" -p 6001 -U bench_auditor -d bench <<SQL | sed -n 's/^Time: \([0-9.]*\).*/\1/p'
