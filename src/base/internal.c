@@ -32,6 +32,9 @@ int			cpii_internal_depth = 0;
 int			cpii_planning_depth = 0;
 bool		cpii_preloaded = false;
 
+/* what cpii_internal_depth is outside of our own statements */
+static int	outermost_depth = 0;
+
 PG_FUNCTION_INFO_V1(cpii_check_install);
 CPII_EXPORT Datum cpii_check_install(PG_FUNCTION_ARGS);
 
@@ -79,6 +82,13 @@ cpii_owner_oid(void)
 	owner = ((Form_pg_namespace) GETSTRUCT(tup))->nspowner;
 	ReleaseSysCache(tup);
 	return owner;
+}
+
+void
+cpii_internal_process(void)
+{
+	outermost_depth = 1;
+	cpii_internal_depth = 1;
 }
 
 void
@@ -201,7 +211,7 @@ internal_xact_callback(XactEvent event)
 		event == XACT_EVENT_PREPARE || event == XACT_EVENT_PARALLEL_ABORT ||
 		event == XACT_EVENT_PARALLEL_COMMIT)
 	{
-		cpii_internal_depth = 0;
+		cpii_internal_depth = outermost_depth;
 		cpii_planning_depth = 0;
 		nmarks = 0;
 	}
@@ -226,7 +236,7 @@ internal_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
-		int			depth = 0;
+		int			depth = outermost_depth;
 		int			planning = 0;
 
 		while (nmarks > 0 && marks[nmarks - 1].subid >= mySubid)

@@ -18,6 +18,9 @@
 /* > 0 while the extension runs a statement of its own */
 extern PGDLLIMPORT int cpii_internal_depth;
 
+/* all that this process does from now on is internal, over commits and errors */
+extern void cpii_internal_process(void);
+
 /*
  * > 0 while the planner runs and no executor runs below it: functions that
  * disclose or probe must then do neither, for the planner evaluates stable

@@ -321,7 +321,7 @@ cpii_index_worker_main(Datum arg)
 	CommitTransactionCommand();
 
 	/* as a client's own statement would run, but not recorded as one */
-	cpii_internal_depth++;
+	cpii_internal_process();
 	StartTransactionCommand();
 	portal = CreateNewPortal();
 	portal->visible = false;
