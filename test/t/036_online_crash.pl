@@ -2,7 +2,8 @@
 # A column is protected online and resealed while clients write to its table;
 # both are cancelled and killed with SIGKILL at random moments.  Called again
 # they go on, no value is lost or mixed up, and afterwards no clear text is in
-# the table's file.  COURIER_PII_ONLINE_KILLS sets how often each is killed.
+# the table's file.  Then a job is held in each of its phases, and its backend,
+# its index worker or the whole server is killed there.  COURIER_PII_ONLINE_KILLS sets how often each is killed.
 
 use strict;
 use warnings;
@@ -153,6 +154,134 @@ $node->safe_psql($db, 'CHECKPOINT');
 my $file = $node->data_dir . '/' . $node->safe_psql($db, q{SELECT pg_relation_filepath('parcel')});
 my $left = () = slurp_file($file) =~ /1[39]\d{9}/g;
 is($left, 0, 'no clear phone is in the table file');
+
+# ---- killed in a phase that it is held in ----
+
+sub share
+{
+	$node->safe_psql($db, "ALTER SYSTEM SET courier_pii.online_share = $_[0]");
+	$node->reload;
+	return;
+}
+
+# the first value that a statement gives, once it gives one
+sub soon
+{
+	my ($sql) = @_;
+	for (1 .. 1200)
+	{
+		my ($rc, $out) = quiet($sql);
+		return $out if defined $rc && $rc == 0 && defined $out && $out ne '';
+		usleep(100_000);
+	}
+	die "never: $sql";
+}
+
+# until the postmaster knows of these deaths, and the server answers
+sub recovered
+{
+	my (@dead) = @_;
+	for (1 .. 1200) { last unless grep { kill 0, $_ } @dead; usleep(100_000); }
+	$node->poll_query_until($db, 'SELECT true') or die 'no answer';
+	return;
+}
+
+sub start_again
+{
+	for (1 .. 60)
+	{
+		return if $node->start(fail_ok => 1);
+		usleep(500_000);
+	}
+	die 'not started';
+}
+
+my %way = (
+	'its backend is killed' => sub { my ($job) = @_; kill 'KILL', $job; recovered($job); },
+	'its worker is killed' => sub {
+		my $worker = soon(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'courier_pii index worker'});
+		kill 'KILL', $worker;
+		recovered($worker);
+	},
+	'the server is stopped' => sub { $node->stop('immediate'); start_again(); },
+	'the server is killed' => sub {
+		my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
+		kill 'KILL', $postmaster;
+		for (1 .. 600) { last unless kill 0, $postmaster; usleep(100_000); }
+		# the harness would look for it
+		$node->{_pid} = undef;
+		start_again();
+	});
+
+# an old snapshot keeps the index worker waiting
+sub look_on
+{
+	my $session = $node->background_psql($db, on_error_stop => 0);
+	$session->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+	$session->query('SELECT 1');
+	return $session;
+}
+
+sub call_again
+{
+	my $child = fork;
+	return $child if $child;
+	eval { $node->psql($db, q{CALL courier_pii.protect_column_online('second', 'phone', 'phone', 200)}, timeout => 300) };
+	POSIX::_exit(0);
+}
+
+$node->safe_psql(
+	$db, qq{
+	CREATE TABLE second (id int PRIMARY KEY, n bigint NOT NULL, phone text NOT NULL);
+	INSERT INTO second SELECT i, 13800000000 + i, 13800000000 + i FROM generate_series(1, $ROWS / 2) i;
+	CREATE INDEX second_phone ON second (phone);
+	GRANT SELECT ON second TO checker;
+	VACUUM ANALYZE second});
+share(0);
+foreach my $how ('its backend is killed', 'the server is stopped')
+{
+	my $child = call_again();
+	my $job = soon(q{SELECT pid FROM courier_pii.stat_progress_protect WHERE phase = 'copying' AND rows_done > 0 AND pid IS NOT NULL});
+	$way{$how}->($job);
+	waitpid $child, 0;
+	is(soon('SELECT phase FROM courier_pii.stat_progress_protect'), 'copying', "copying when $how");
+}
+share(100);
+foreach my $how ('its worker is killed', 'its backend is killed', 'the server is killed')
+{
+	my $looker = look_on();
+	my $child = call_again();
+	my $job = soon(q{SELECT p.pid FROM courier_pii.stat_progress_protect p WHERE p.phase = 'indexing' AND EXISTS
+		(SELECT 1 FROM pg_stat_activity a WHERE a.backend_type = 'courier_pii index worker' AND a.wait_event_type = 'Lock')});
+	$way{$how}->($job);
+	waitpid $child, 0;
+	eval { $looker->quit };
+	is(soon('SELECT phase FROM courier_pii.stat_progress_protect'), 'indexing', "indexing when $how");
+}
+my $looker = look_on();
+my $child = call_again();
+soon(q{SELECT 1 FROM pg_stat_activity a WHERE a.backend_type = 'courier_pii index worker' AND a.wait_event_type = 'Lock'});
+share(0);
+$looker->quit;
+foreach my $how ('its backend is killed', 'the server is stopped')
+{
+	$child = call_again() unless defined $child;
+	my $job = soon(q{SELECT p.pid FROM courier_pii.stat_progress_protect p JOIN pg_stat_activity a USING (pid) WHERE p.phase = 'wiping' AND a.wait_event_type = 'Extension'});
+	$way{$how}->($job);
+	waitpid $child, 0;
+	undef $child;
+	is(soon('SELECT phase FROM courier_pii.stat_progress_protect'), 'wiping', "wiping when $how");
+}
+share(100);
+$node->safe_psql($db, q{CALL courier_pii.protect_column_online('second', 'phone', 'phone')});
+is($node->safe_psql($db, 'SELECT count(*) FROM courier_pii.column_job'), '0', 'in the end no job is left');
+is($node->safe_psql($db, 'SELECT count(*) FROM second WHERE phone::text = n::text', extra_params => [ '-U', 'checker' ]), $ROWS / 2, 'every value is right');
+is($node->safe_psql($db, q{SELECT string_agg(c.relname || ' ' || i.indisvalid, ',' ORDER BY c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = 'second'::regclass}),
+	'second_phone true,second_pkey true', 'and the indexes');
+is($node->safe_psql($db, q{SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'second'::regclass AND attnum > 0 AND NOT attisdropped}), 'id,n,phone', 'nothing of the job is left in the table');
+$node->safe_psql($db, 'CHECKPOINT');
+$left = () = slurp_file($node->data_dir . '/' . $node->safe_psql($db, q{SELECT pg_relation_filepath('second')})) =~ /138\d{8}/g;
+is($left, 0, 'no clear phone is in its file');
 
 $node->stop;
 done_testing();
