@@ -221,8 +221,27 @@ keep_street(const CpiiText *text, int pos, CpiiText *kept)
 	kept->n = sure;
 }
 
-/* what of the text the form shows */
-static void
+/*
+ * Does the region read the same when the text ends with it?  It does when it
+ * begins the text, nothing was left out of it, and no other reading was refused
+ * for what follows it: what is found in a part of the text is found in the
+ * whole, and the best reading of the whole is in that part.
+ */
+static bool
+reads_the_same(const CpiiRegion *region)
+{
+	int			i;
+
+	if (!region->stable || region->from[0] != 0)
+		return false;
+	for (i = 1; i < region->npieces; i++)
+		if (region->from[i] != region->to[i - 1])
+			return false;
+	return true;
+}
+
+/* what of the text the form shows; true when that is sure to read the same */
+static bool
 keep_shown(const CpiiText *text, CpiiMaskForm form, CpiiText *kept)
 {
 	CpiiRegion	region;
@@ -238,6 +257,7 @@ keep_shown(const CpiiText *text, CpiiMaskForm form, CpiiText *kept)
 	}
 	if (form == CPII_FORM_LABEL)
 		keep_street(text, pos, kept);
+	return form == CPII_FORM_MASKED && pos > 0 && reads_the_same(&region);
 }
 
 /*
@@ -249,12 +269,14 @@ settle(const CpiiText *text, CpiiMaskForm form, CpiiText *kept)
 {
 	CpiiText	before;
 
-	keep_shown(text, form, kept);
+	if (keep_shown(text, form, kept))
+		return;
 	do
 	{
 		before.n = 0;
 		keep(&before, kept, 0, kept->n);
-		keep_shown(&before, form, kept);
+		if (keep_shown(&before, form, kept))
+			break;
 	} while (kept->n < before.n);
 }
 

@@ -33,6 +33,7 @@ typedef struct Search
 	bool		bare_city;
 	CpiiRegion	path;			/* the reading being built */
 	CpiiRegion	best;
+	bool		refused;		/* a reading was, for what follows it */
 } Search;
 
 /* characters of a name of ours (three bytes each) at pos, or 0 */
@@ -81,6 +82,23 @@ skip_gap(const CpiiText *text, int pos)
 	return pos;
 }
 
+/* a number, or one of 东南西北中 */
+static bool
+is_before_road(uint32_t folded)
+{
+	switch (folded)
+	{
+		case 0x4E1C:
+		case 0x5357:
+		case 0x897F:
+		case 0x5317:
+		case 0x4E2D:
+			return true;
+		default:
+			return cpii_utf8_is_han_number(folded);
+	}
+}
+
 /* the text goes on as the name of a street: "北京东路", "中山一路" */
 static bool
 is_road(const CpiiText *text, int pos)
@@ -92,12 +110,7 @@ is_road(const CpiiText *text, int pos)
 		if (cpii_text_match_any(text, pos + i, text->n, &roads) > 0)
 			return true;
 		if (pos + i >= text->n ||
-			!(cpii_utf8_is_han_number(text->fold[pos + i]) ||
-			  cpii_text_match(text, pos + i, text->n, "东") ||
-			  cpii_text_match(text, pos + i, text->n, "南") ||
-			  cpii_text_match(text, pos + i, text->n, "西") ||
-			  cpii_text_match(text, pos + i, text->n, "北") ||
-			  cpii_text_match(text, pos + i, text->n, "中")))
+			!is_before_road(text->fold[pos + i]))
 			return false;
 	}
 	return false;
@@ -127,14 +140,18 @@ pop(Search *search)
 	path->end = path->npieces > 0 ? path->to[path->npieces - 1] : 0;
 }
 
-/* keep the path when it is better than the best so far */
+/*
+ * Keep the path when it is better than the best so far.  Not by an assignment:
+ * GCC 12.2 at -O1 and above takes one from a part of the structure to another
+ * for no change of it (-fipa-modref).
+ */
 static void
 consider(Search *search)
 {
 	if (search->path.levels > search->best.levels ||
 		(search->path.levels == search->best.levels &&
 		 search->path.end > search->best.end))
-		search->best = search->path;
+		memcpy(&search->best, &search->path, sizeof(search->best));
 }
 
 /* characters of the longest county of the city, else of the province, at pos */
@@ -192,6 +209,8 @@ try_city(Search *search, const CpiiRegionName *name, int pos, bool anchored)
 			((anchored || ends[i] == text->n || text->cp[ends[i]] == ' ') &&
 			 !is_road(text, ends[i])))
 			consider(search);
+		else
+			search->refused = true;
 		try_county(search, name->province, city);
 		pop(search);
 	}
@@ -217,6 +236,8 @@ try_province(Search *search, const CpiiRegionName *name, int from)
 		push(search, from, ends[i]);
 		if (i > 0 || search->bare_city || !is_road(text, ends[i]))
 			consider(search);
+		else
+			search->refused = true;
 
 		/* municipalities stand in for their own city */
 		pos = skip_gap(text, ends[i]);
@@ -235,6 +256,8 @@ try_province(Search *search, const CpiiRegionName *name, int from)
 			try_county(search, name->province, NULL);
 			pop(search);
 		}
+		else if (repeat > 0)
+			search->refused = true;
 		while ((city = cpii_region_next(text, pos, city)) != NULL)
 			if (city->city && !city->county && city->province == name->province)
 				try_city(search, city, pos, true);
@@ -253,8 +276,9 @@ cpii_region_find(const CpiiText *text, int from, bool bare_city,
 
 	search.text = text;
 	search.bare_city = bare_city;
-	search.path.levels = search.path.end = search.path.npieces = 0;
-	search.best.levels = search.best.end = search.best.npieces = 0;
+	memset(&search.path, 0, sizeof(search.path));
+	memset(&search.best, 0, sizeof(search.best));
+	search.refused = false;
 
 	while ((name = cpii_region_next(text, from, name)) != NULL)
 	{
@@ -275,6 +299,7 @@ cpii_region_find(const CpiiText *text, int from, bool bare_city,
 		consider(&search);
 	}
 	*region = search.best;
+	region->stable = !search.refused;
 	return region->levels > 0;
 }
 

@@ -20,6 +20,7 @@ typedef struct CpiiRegion
 	int			npieces;
 	int			from[CPII_REGION_PIECES];	/* blanks and commas between are left out */
 	int			to[CPII_REGION_PIECES];
+	bool		stable;			/* no reading was refused for what follows it */
 } CpiiRegion;
 
 /*

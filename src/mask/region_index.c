@@ -25,6 +25,9 @@ static CpiiRegionName names[MOST_NAMES + 1];
 static uint16_t bucket_start[NBUCKETS + 1];
 static bool prepared = false;
 
+/* one bit for each character of the basic plane that begins a name */
+static uint64_t begins[0x10000 / 64];
+
 static inline uint32_t
 key_of(uint32_t first, uint32_t second)
 {
@@ -66,6 +69,7 @@ add_name(Pass *pass, const char *name, int count, int province,
 		entry->province = (uint8_t) province;
 		entry->city = city;
 		entry->county = county;
+		begins[key >> 22] |= UINT64_C(1) << ((key >> 16) & 63);
 	}
 	pass->next[bucket]++;
 	pass->total++;
@@ -144,6 +148,8 @@ cpii_region_next(const CpiiText *text, int pos, const CpiiRegionName *previous)
 		return NULL;
 	if (!prepared)
 		cpii_region_prepare();
+	if (!((begins[text->fold[pos] >> 6] >> (text->fold[pos] & 63)) & 1))
+		return NULL;
 	key = key_of(text->fold[pos], text->fold[pos + 1]);
 	bucket = bucket_of(key);
 	entry = previous ? previous + 1 : &names[bucket_start[bucket]];

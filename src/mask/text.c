@@ -308,18 +308,38 @@ cpii_sink_text(CpiiSink *sink, const CpiiText *text, int from, int end)
 	int			i;
 
 	for (i = from; i < end; i++)
-		cpii_sink_cp(sink, text->cp[i]);
+	{
+		uint32_t	cp = text->cp[i];
+		char	   *out = sink->out + sink->len;
+
+		/* most of what is shown, without a call a character */
+		if (cp >= 0x800 && cp < 0x10000 && sink->cap - sink->len >= 3 &&
+			!sink->overflow)
+		{
+			out[0] = (char) (0xE0 | (cp >> 12));
+			out[1] = (char) (0x80 | ((cp >> 6) & 0x3F));
+			out[2] = (char) (0x80 | (cp & 0x3F));
+			sink->len += 3;
+		}
+		else
+			cpii_sink_cp(sink, cp);
+	}
 }
 
 size_t
 cpii_sink_finish(CpiiSink *sink)
 {
-	size_t		characters = 0;
+	size_t		characters = sink->len;
 	size_t		i;
 
-	for (i = 0; i < sink->len; i++)
-		if (((unsigned char) sink->out[i] & 0xC0) != 0x80)
-			characters++;
+	/* few bytes are few characters */
+	if (sink->len > CPII_TEXT_MAX)
+	{
+		characters = 0;
+		for (i = 0; i < sink->len; i++)
+			if (((unsigned char) sink->out[i] & 0xC0) != 0x80)
+				characters++;
+	}
 	if (sink->overflow || characters == 0 || characters > CPII_TEXT_MAX)
 		return cpii_mask_hide(sink->out);
 	return sink->len;

@@ -97,12 +97,8 @@ cpii_utf8_half_width(uint32_t cp)
 	return cp;
 }
 
-/*
- * One bit for each character of the basic plane that the table folds, so that
- * the others are not looked for.
- */
-static uint64_t has_fold[0x10000 / 64];
-static bool prepared = false;
+uint64_t	cpii_utf8_folded[0x10000 / 64];
+bool		cpii_utf8_prepared = false;
 
 void
 cpii_utf8_prepare(void)
@@ -110,23 +106,18 @@ cpii_utf8_prepare(void)
 	size_t		i;
 
 	for (i = 0; i < sizeof(fold_table) / sizeof(fold_table[0]); i++)
-		has_fold[fold_table[i].from >> 6] |=
+		cpii_utf8_folded[fold_table[i].from >> 6] |=
 			UINT64_C(1) << (fold_table[i].from & 63);
-	prepared = true;
+	cpii_utf8_prepared = true;
 }
 
+/* the table's answer for a character that it may hold */
 uint32_t
-cpii_utf8_fold(uint32_t cp)
+cpii_utf8_fold_look(uint32_t cp)
 {
 	int			low = 0;
 	int			high = (int) (sizeof(fold_table) / sizeof(fold_table[0])) - 1;
 
-	if (cp < 0x80)
-		return cpii_is_lower(cp) ? cp - 'a' + 'A' : cp;
-	if (!prepared)
-		cpii_utf8_prepare();
-	if (cp > 0xFFFF || !((has_fold[cp >> 6] >> (cp & 63)) & 1))
-		return cp;
 	while (low <= high)
 	{
 		int			middle = (low + high) / 2;

@@ -21,10 +21,29 @@ extern int	cpii_utf8_encode(uint32_t cp, char *out);
 
 /* full-width ASCII forms and the ideographic blank to ASCII */
 extern uint32_t cpii_utf8_half_width(uint32_t cp);
-/* traditional to simplified (of the characters that our words use), upper case */
-extern uint32_t cpii_utf8_fold(uint32_t cp);
-/* make its table ready; without this call the first use does */
+
+/*
+ * One bit for each character of the basic plane that the table folds, so that
+ * the others are not looked for.  Worked out at the first use or before.
+ */
+extern uint64_t cpii_utf8_folded[0x10000 / 64];
+extern bool cpii_utf8_prepared;
 extern void cpii_utf8_prepare(void);
+extern uint32_t cpii_utf8_fold_look(uint32_t cp);
+
+/* traditional to simplified (of the characters that our words use), upper case */
+static inline uint32_t
+cpii_utf8_fold(uint32_t cp)
+{
+	if (cp < 0x80)
+		return cp >= 'a' && cp <= 'z' ? cp - 'a' + 'A' : cp;
+	if (cp > 0xFFFF)
+		return cp;
+	if (!cpii_utf8_prepared)
+		cpii_utf8_prepare();
+	return (cpii_utf8_folded[cp >> 6] >> (cp & 63)) & 1 ?
+		cpii_utf8_fold_look(cp) : cp;
+}
 
 extern bool cpii_utf8_is_zero_width(uint32_t cp);
 extern bool cpii_utf8_is_space(uint32_t cp);
