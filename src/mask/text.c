@@ -61,9 +61,12 @@ text_load(CpiiText *text, const char *in, size_t inlen,
 		  bool drop_blanks, bool drop_dashes)
 {
 	const unsigned char *s = (const unsigned char *) in;
+	const uint64_t *folded = cpii_utf8_folded;
 	size_t		pos = 0;
 	int			n = 0;
 
+	if (!cpii_utf8_prepared)
+		cpii_utf8_prepare();
 	text->n = 0;
 	while (pos < inlen)
 	{
@@ -78,16 +81,21 @@ text_load(CpiiText *text, const char *in, size_t inlen,
 								text);
 		}
 		/* usual Han characters and printable ASCII need no second look */
-		if (cp >= 0xE4 && cp <= 0xE9 && inlen - pos >= 3 &&
-			(s[pos + 1] & 0xC0) == 0x80 && (s[pos + 2] & 0xC0) == 0x80 &&
-			(cp > 0xE4 || s[pos + 1] >= 0xB8))
+		if (cp >= 0xE4 && cp <= 0xE9 && inlen - pos >= 3)
 		{
-			cp = ((cp & 0x0F) << 12) | ((uint32_t) (s[pos + 1] & 0x3F) << 6) |
-				(uint32_t) (s[pos + 2] & 0x3F);
-			pos += 3;
-			text->cp[n] = cp;
-			text->fold[n++] = cpii_utf8_fold(cp);
-			continue;
+			uint32_t	second = s[pos + 1] ^ 0x80u;
+			uint32_t	third = s[pos + 2] ^ 0x80u;
+
+			cp = (cp & 0x0F) << 12 | second << 6 | third;
+			if ((second | third) < 0x40 && cp >= 0x4E00)
+			{
+				pos += 3;
+				text->cp[n] = cp;
+				text->fold[n++] = (folded[cp >> 6] >> (cp & 63)) & 1 ?
+					cpii_utf8_fold_look(cp) : cp;
+				continue;
+			}
+			cp = s[pos];
 		}
 		if (cp > ' ' && cp < 0x7F && cp != '-')
 		{
@@ -161,15 +169,15 @@ cpii_text_match(const CpiiText *text, int pos, int end, const char *word)
 }
 
 static inline void
-set_bit(uint64_t bits[4], uint32_t cp)
+set_bit(uint64_t bits[16], uint32_t cp)
 {
-	bits[(cp >> 6) & 3] |= UINT64_C(1) << (cp & 63);
+	bits[(cp >> 6) & 15] |= UINT64_C(1) << (cp & 63);
 }
 
 static inline bool
-has_bit(const uint64_t bits[4], uint32_t cp)
+has_bit(const uint64_t bits[16], uint32_t cp)
 {
-	return (bits[(cp >> 6) & 3] >> (cp & 63)) & 1;
+	return (bits[(cp >> 6) & 15] >> (cp & 63)) & 1;
 }
 
 static void
@@ -215,6 +223,19 @@ cpii_text_match_any(const CpiiText *text, int pos, int end, CpiiWords *words)
 	return 0;
 }
 
+/* the last character of a word of ours */
+static inline uint32_t
+last_character(const char *word)
+{
+	size_t		len = strlen(word);
+	const unsigned char *s = (const unsigned char *) word + len - 1;
+
+	if (*s < 0x80)
+		return *s;
+	s -= 2;
+	return word_character(&s);
+}
+
 int
 cpii_text_match_tail(const CpiiText *text, int from, int end, CpiiWords *words)
 {
@@ -230,6 +251,8 @@ cpii_text_match_tail(const CpiiText *text, int from, int end, CpiiWords *words)
 		const char *s;
 		int			count = 0;
 
+		if (last_character(*word) != text->fold[end - 1])
+			continue;
 		for (s = *word; *s; s++)
 			if (((unsigned char) *s & 0xC0) != 0x80)
 				count++;

@@ -34,8 +34,8 @@ typedef struct CpiiWords
 {
 	const char *const *words;	/* NULL ends the list */
 	bool		ready;
-	uint64_t	first[4];		/* one bit for each low byte of a character */
-	uint64_t	last[4];
+	uint64_t	first[16];		/* a bit for the lowest ten of a character */
+	uint64_t	last[16];
 } CpiiWords;
 
 #define CPII_WORD_LIST(name, ...) \

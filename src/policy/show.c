@@ -46,8 +46,8 @@
 /* literals that a person without search permission may seal in one statement */
 #define LITERALS_WITHOUT_SEARCH 20
 
-/* room for the masks of all but long texts */
-#define MASK_BUFFER 1024
+/* room for all but long texts */
+#define MASK_BUFFER 512
 
 PG_FUNCTION_INFO_V1(cpii_show_value);
 PG_FUNCTION_INFO_V1(cpii_show_column);
@@ -120,18 +120,28 @@ mask_value(int class_id, CpiiMaskForm form, const char *in, size_t inlen,
 		cpii_mask_profile(&custom->mask, form, in, inlen, out);
 }
 
+/*
+ * Are masks of the running statement looked for among those that the session
+ * keeps?  Not when it has shown more than there is room for: it reads past.
+ */
+static inline bool
+remembers(int class_id)
+{
+	/* a company may change its own masks: those are always worked out */
+	return cpii_class_is_builtin(class_id) &&
+		cpii_statement.masked <= cpii_shown_room();
+}
+
 static text *
 show_masked(const bytea *value, const CpiiEnvelope *env, CpiiMaskForm form)
 {
 	char		small[MASK_BUFFER];
-	char	   *masked = small;
-	char	   *plain;
-	size_t		len;
-	size_t		mlen;
+	char	   *plain = small;
+	size_t		len = env->ciphertextlen;
+	bool		remember = remembers(env->class_id);
 	text	   *result;
 
-	/* a company may change its own masks: those are always worked out */
-	if (cpii_class_is_builtin(env->class_id))
+	if (remember)
 	{
 		/* no mask without the key, whatever is remembered */
 		(void) cpii_keyring_open_cipher(env->class_id, env->epoch);
@@ -139,16 +149,28 @@ show_masked(const bytea *value, const CpiiEnvelope *env, CpiiMaskForm form)
 		if (result != NULL)
 			return result;
 	}
-	plain = cpii_open(env, &len);
-	if (cpii_mask_bound(len) > sizeof(small))
-		masked = palloc(cpii_mask_bound(len));
-	mlen = mask_value(env->class_id, form, plain, len, masked);
-	cpii_wipe(plain, len);
-	pfree(plain);
-	result = to_text(masked, mlen);
-	if (masked != small)
+	if (len > sizeof(small))
+		plain = palloc(len);
+	cpii_open_into(env, (unsigned char *) plain);
+	if (GetDatabaseEncoding() == PG_UTF8)
+	{
+		/* the usual encoding: written where it is returned */
+		result = (text *) palloc(VARHDRSZ + cpii_mask_bound(len));
+		SET_VARSIZE(result, VARHDRSZ + mask_value(env->class_id, form, plain, len,
+												  VARDATA(result)));
+	}
+	else
+	{
+		char	   *masked = palloc(cpii_mask_bound(len));
+		size_t		mlen = mask_value(env->class_id, form, plain, len, masked);
+
+		result = to_text(masked, mlen);
 		pfree(masked);
-	if (cpii_class_is_builtin(env->class_id))
+	}
+	cpii_wipe(plain, len);
+	if (plain != small)
+		pfree(plain);
+	if (remember)
 		cpii_shown_keep(value, form, result);
 	return result;
 }

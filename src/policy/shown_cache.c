@@ -9,9 +9,11 @@
  * damaged or made up is opened, and refused, like any other.  Whether the
  * person may see the mask is decided before, each time.
  *
- * One place for each hash value, the newer entry wins.  The hash is a piece of
- * the authentication tag, which is as good as random.  The memory is wiped when
- * the process ends.
+ * A hash leads to a set of four places; a newer entry takes a free one, or that
+ * of an older one by turns.  The hash is a piece of the authentication tag,
+ * which is as good as random.  The hashes of all entries stand together and stay
+ * in the processor's cache: to learn that a mask is not there costs no look into
+ * memory.  The memory is wiped when the process ends.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,9 +27,10 @@
 #include "policy/shown_cache.h"
 #include "storage/ipc.h"
 
-/* one entry; longer pairs of value and mask are not kept */
-#define ENTRY_SIZE 256
-#define ENTRY_DATA (ENTRY_SIZE - 6)
+#define ENTRY_DATA (CPII_SHOWN_ENTRY - 6)
+
+/* places that a hash leads to */
+#define SET 4
 
 typedef struct Entry
 {
@@ -38,6 +41,7 @@ typedef struct Entry
 } Entry;
 
 static Entry *entries = NULL;
+static uint32 *hashes = NULL;	/* behind the entries; 0 = free */
 static uint32 nentries = 0;
 static int	size_known = -1;	/* the setting that the table was made by */
 
@@ -46,9 +50,10 @@ drop_entries(void)
 {
 	if (entries == NULL)
 		return;
-	cpii_wipe(entries, (size_t) nentries * sizeof(Entry));
+	cpii_wipe(entries, (size_t) nentries * (sizeof(Entry) + sizeof(uint32)));
 	free(entries);
 	entries = NULL;
+	hashes = NULL;
 	nentries = 0;
 }
 
@@ -76,24 +81,28 @@ make_entries(void)
 		before_shmem_exit(wipe_at_exit, (Datum) 0);
 		exit_registered = true;
 	}
-	nentries = (uint32) ((size_t) size_known * 1024 / sizeof(Entry));
-	entries = calloc(nentries, sizeof(Entry));
+	nentries = (uint32) (cpii_shown_room() / SET * SET);
+	entries = calloc(nentries, sizeof(Entry) + sizeof(uint32));
 	if (entries == NULL)
 		nentries = 0;
+	else
+		hashes = (uint32 *) (entries + nentries);
 }
 
-static inline Entry *
-entry_of(const char *bytes, size_t len, CpiiMaskForm form)
+/* the first place of a value in this form, and its hash; false: it has none */
+static inline bool
+set_of(const char *bytes, size_t len, CpiiMaskForm form, uint32 *first,
+	   uint32 *hash)
 {
-	uint32		hash;
-
 	if (unlikely(size_known != cpii_mask_cache))
 		make_entries();
-	if (entries == NULL || len < sizeof(hash) || len >= ENTRY_DATA)
-		return NULL;
-	memcpy(&hash, bytes + len - sizeof(hash), sizeof(hash));
-	hash += (uint32) form * 0x9E3779B9;
-	return &entries[((uint64) hash * nentries) >> 32];
+	if (entries == NULL || len < sizeof(*hash) || len >= ENTRY_DATA)
+		return false;
+	memcpy(hash, bytes + len - sizeof(*hash), sizeof(*hash));
+	*hash += (uint32) form * 0x9E3779B9;
+	*hash += *hash == 0;
+	*first = (uint32) (((uint64) *hash * (nentries / SET)) >> 32) * SET;
+	return true;
 }
 
 text *
@@ -101,16 +110,25 @@ cpii_shown_find(const bytea *value, CpiiMaskForm form)
 {
 	const char *bytes = VARDATA_ANY(value);
 	size_t		len = VARSIZE_ANY_EXHDR(value);
-	Entry	   *entry = entry_of(bytes, len, form);
-	text	   *mask;
+	uint32		first;
+	uint32		hash;
 
-	if (entry == NULL || entry->value_len != len || entry->form != form ||
-		memcmp(entry->data, bytes, len) != 0)
+	if (!set_of(bytes, len, form, &first, &hash))
 		return NULL;
-	mask = (text *) palloc(VARHDRSZ + entry->mask_len);
-	SET_VARSIZE(mask, VARHDRSZ + entry->mask_len);
-	memcpy(VARDATA(mask), entry->data + len, entry->mask_len);
-	return mask;
+	for (uint32 i = first; i < first + SET; i++)
+	{
+		Entry	   *entry = &entries[i];
+		text	   *mask;
+
+		if (hashes[i] != hash || entry->value_len != len ||
+			entry->form != form || memcmp(entry->data, bytes, len) != 0)
+			continue;
+		mask = (text *) palloc(VARHDRSZ + entry->mask_len);
+		SET_VARSIZE(mask, VARHDRSZ + entry->mask_len);
+		memcpy(VARDATA(mask), entry->data + len, entry->mask_len);
+		return mask;
+	}
+	return NULL;
 }
 
 void
@@ -119,10 +137,21 @@ cpii_shown_keep(const bytea *value, CpiiMaskForm form, const text *mask)
 	const char *bytes = VARDATA_ANY(value);
 	size_t		len = VARSIZE_ANY_EXHDR(value);
 	size_t		mask_len = VARSIZE_ANY_EXHDR(mask);
-	Entry	   *entry = entry_of(bytes, len, form);
+	static uint32 turn = 0;
+	uint32		place;
+	uint32		first;
+	uint32		hash;
+	Entry	   *entry;
 
-	if (entry == NULL || len + mask_len > ENTRY_DATA)
+	if (!set_of(bytes, len, form, &first, &hash) ||
+		len + mask_len > ENTRY_DATA)
 		return;
+	for (place = first; place < first + SET && hashes[place] != 0; place++)
+		;
+	if (place == first + SET)
+		place = first + turn++ % SET;
+	entry = &entries[place];
+	hashes[place] = hash;
 	entry->value_len = (uint16) len;
 	entry->mask_len = (uint16) mask_len;
 	entry->form = (uint16) form;

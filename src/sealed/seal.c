@@ -244,9 +244,8 @@ cpii_seal_tail(int class_id, const char *text, size_t len)
 					(uint32) tag[2] << 8 | (uint32) tag[3]);
 }
 
-/* decrypt into a buffer of the ciphertext's length */
-static inline void
-open_into(const CpiiEnvelope *envelope, unsigned char *out)
+void
+cpii_open_into(const CpiiEnvelope *envelope, unsigned char *out)
 {
 	CpiiCipher *cipher;
 
@@ -268,7 +267,7 @@ cpii_open(const CpiiEnvelope *envelope, size_t *len)
 {
 	char	   *text = palloc(envelope->ciphertextlen + 1);
 
-	open_into(envelope, (unsigned char *) text);
+	cpii_open_into(envelope, (unsigned char *) text);
 	text[envelope->ciphertextlen] = '\0';
 	*len = envelope->ciphertextlen;
 	return text;
@@ -280,7 +279,7 @@ cpii_open_text(const CpiiEnvelope *envelope)
 	text	   *result = palloc(VARHDRSZ + envelope->ciphertextlen);
 
 	SET_VARSIZE(result, VARHDRSZ + envelope->ciphertextlen);
-	open_into(envelope, (unsigned char *) VARDATA(result));
+	cpii_open_into(envelope, (unsigned char *) VARDATA(result));
 	return result;
 }
 

@@ -43,6 +43,9 @@ extern int32 cpii_seal_tail(int class_id, const char *text, size_t len);
  */
 extern char *cpii_open(const CpiiEnvelope *envelope, size_t *len);
 
+/* the same into a buffer of envelope->ciphertextlen bytes */
+extern void cpii_open_into(const CpiiEnvelope *envelope, unsigned char *out);
+
 /* the same as a text, for a server encoding of UTF-8 */
 extern text *cpii_open_text(const CpiiEnvelope *envelope);
 
