@@ -1,6 +1,6 @@
 #!/bin/sh
 #
-# guard.sh: what metering costs, in instructions of the session's process.
+# guard.sh: what metering and masks cost, in instructions of the session's process.
 #
 # Times of such small parts drown in noise; instruction counts do not.  Two
 # servers run under callgrind, with the library and without; a session of N and
@@ -11,6 +11,7 @@
 #   statements that touch nothing protected   at most 1 % more
 #   metering, in a list of 100 rows           at most 3 % of the statement
 #   the check whether a person may work       at most 1 % of pgbench -S
+#   masked lists and point reads              times the same read of plain columns
 #
 # Environment: as run.sh.  Skipped where valgrind is not installed.
 set -eu
@@ -80,6 +81,8 @@ courier_pii.database = 'bench'
 courier_pii.key_file = '$place/key/master.key'
 courier_pii.key_store = '$place/key/store'
 courier_pii.audit_directory = '$place/audit'
+courier_pii.default_masked_limit_hour = -1
+courier_pii.default_masked_limit_day = -1
 ${COURIER_PII_DESTDIR:+extension_destdir = '$COURIER_PII_DESTDIR'}
 ${COURIER_PII_DESTDIR:+dynamic_library_path = '$COURIER_PII_DESTDIR$(pg_config --pkglibdir):\$libdir'}
 CONF
@@ -87,13 +90,18 @@ sql -c 'CREATE EXTENSION courier_pii CASCADE' 2>/dev/null
 sql -c "CREATE ROLE reader LOGIN" -c "CREATE SCHEMA kept" \
 	-c "CREATE TABLE kept.parcel AS SELECT i AS id, (13800000000 + i)::text AS phone,
 		'王小' || chr(20000 + i % 5000) AS name,
-		'广东省深圳市南山区科技路' || i || '号3栋502' AS addr FROM generate_series(1, 2000) AS i" \
+		'广东省深圳市南山区科技路' || i || '号3栋502' AS addr FROM generate_series(1, 20000) AS i" \
+	-c "CREATE SCHEMA plain" -c "CREATE TABLE plain.parcel AS TABLE kept.parcel" \
+	-c "ALTER TABLE plain.parcel ADD PRIMARY KEY (id)" \
+	-c "CREATE ROLE outsider LOGIN" \
+	-c "GRANT USAGE ON SCHEMA plain TO reader; GRANT SELECT ON plain.parcel TO reader" \
 	-c "ALTER TABLE kept.parcel ADD PRIMARY KEY (id)" \
 	-c "SELECT courier_pii.protect_column('kept.parcel', 'phone', 'phone')" \
 	-c "SELECT courier_pii.protect_column('kept.parcel', 'name', 'person_name')" \
 	-c "SELECT courier_pii.protect_column('kept.parcel', 'addr', 'address')" \
 	-c "SELECT courier_pii.create_masked_view('kept.parcel')" \
 	-c "GRANT USAGE ON SCHEMA kept, masked TO reader; GRANT SELECT ON masked.parcel TO reader" \
+	-c "GRANT USAGE ON SCHEMA masked TO outsider; GRANT SELECT ON masked.parcel TO outsider" \
 	-c "SELECT courier_pii.grant_disclosure('reader', c, 'clear', true) FROM unnest('{phone,person_name,address}'::text[]) AS c" \
 	-c "SELECT courier_pii.set_limit('reader', 1000000000, 1000000000, 1000000000)" >/dev/null
 # a person whose password must be changed one day, so that there is a deadline
@@ -129,27 +137,23 @@ end() {
 session() {
 	n=$1 user=$2
 	shift 2
+	pgrep -P "$server" | sort >"$place/before"
 	touch "$place/mark"
 	pgbench -n --random-seed=7 -h "$place/socket" -p 6005 -U "$user" -t "$n" \
 		"$@" bench >"$place/pgbench.out" 2>&1 ||
 		fail "$(tail -n 3 "$place/pgbench.out")"
+	# its counts are written when its process ends; a worker may have begun
 	tries=0
-	while :; do
-		file=$(find "$place/counts" -type f -newer "$place/mark" -exec grep -l '^totals: [0-9]' {} + 2>/dev/null |
-			while read -r one; do
-				echo "$(sed -n 's/^totals: //p' "$one") $one"
-			done | sort -n | tail -n 1)
-		[ -n "$file" ] && break
+	while pgrep -P "$server" | sort | comm -13 "$place/before" - | grep -q .; do
 		tries=$((tries + 1))
-		[ $tries -lt 50 ] || fail 'no counts'
+		[ $tries -lt 200 ] || break
 		sleep 0.1
 	done
-	# pgbench's own short sessions end first: wait for the long one
-	sleep 0.5
 	file=$(find "$place/counts" -type f -newer "$place/mark" -exec grep -l '^totals: [0-9]' {} + |
 		while read -r one; do
 			echo "$(sed -n 's/^totals: //p' "$one") $one"
 		done | sort -n | tail -n 1)
+	[ -n "$file" ] || fail 'no counts'
 	waiting=$(callgrind_annotate --inclusive=yes --threshold=100 --auto=no "${file#* }" 2>/dev/null |
 		awk '!/=>/ && / \[/ && /:secure_read( \[|$|'"'"')/ { gsub(",", "", $1); sum += $1 }
 			END { printf "%d", sum }')
@@ -178,6 +182,14 @@ judge() {
 }
 
 echo 'SELECT id, phone, name, addr FROM masked.parcel WHERE id BETWEEN 500 AND 599;' >"$place/list.sql"
+for schema in plain masked; do
+	printf '\\set i random(1, 19900)\nSELECT id, phone, name, addr FROM %s.parcel WHERE id BETWEEN :i AND :i + 99;\n' \
+		$schema >"$place/any_$schema.sql"
+	printf '\\set i random(1, 10) * 100 + 5000\nSELECT id, phone, name, addr FROM %s.parcel WHERE id BETWEEN :i AND :i + 99;\n' \
+		$schema >"$place/again_$schema.sql"
+	printf '\\set i random(1, 20000)\nSELECT phone FROM %s.parcel WHERE id = :i;\n' \
+		$schema >"$place/point_$schema.sql"
+done
 under plain
 plain_prepared=$(cost "$count" postgres -S -M prepared)
 plain_simple=$(cost "$count" postgres -S -M simple)
@@ -189,6 +201,12 @@ few=$((count / 8))
 list=$(cost $few reader -f "$place/list.sql" -M prepared)
 last=$(session $((2 * few)) reader -f "$place/list.sql" -M prepared)
 checked=$(session $((2 * count)) reader -S -M prepared)
+any_plain=$(cost $few reader -f "$place/any_plain.sql" -M prepared)
+any_masked=$(cost $few outsider -f "$place/any_masked.sql" -M prepared)
+again_plain=$(cost $few reader -f "$place/again_plain.sql" -M prepared)
+again_masked=$(cost $few outsider -f "$place/again_masked.sql" -M prepared)
+point_plain=$(cost "$count" reader -f "$place/point_plain.sql" -M prepared)
+point_masked=$(cost "$count" outsider -f "$place/point_masked.sql" -M prepared)
 end ours
 
 # inclusive cost of the check of a person, of a whole session
@@ -211,4 +229,18 @@ judge "metering in a list of 100 rows, 300 values ($list)" \
 	"$(awk -v m="$metering" -v l="$list" 'BEGIN { printf "%.2f", 100 * m / l }')" 3
 judge "pgbench -S, prepared: the check of a person ($((check / 2 / count)))" \
 	"$(awk -v c="$((check / 2 / count))" -v t="$ours_prepared" 'BEGIN { printf "%.2f", 100 * c / t }')" 1
+# ratio LABEL OURS PLAIN AIM
+ratio() {
+	value=$(awk -v a="$2" -v b="$3" 'BEGIN { printf "%.2f", a / b }')
+	if awk -v v="$value" -v a="$4" 'BEGIN { exit !(v <= a) }'; then
+		verdict=met
+	else
+		verdict=missed
+		missed=$((missed + 1))
+	fi
+	printf '%-56s %8s x %6s x %s\n' "$1" "$value" "$4" "$verdict"
+}
+ratio "masked list of 100 rows, any: view ($any_masked) | plain" "$any_masked" "$any_plain" 1.5
+ratio "masked list of 100 rows, read again: view ($again_masked) | plain" "$again_masked" "$again_plain" 1.5
+ratio "one mask by key, prepared: view ($point_masked) | plain" "$point_masked" "$point_plain" 1.15
 printf 'instructions; aims missed: %s\n' "$missed"
