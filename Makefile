@@ -39,6 +39,7 @@ OBJS = \
 	src/crypto/mac.o \
 	src/crypto/shamir.o \
 	src/crypto/signature.o \
+	src/crypto/store_watch.o \
 	src/sealed/custom_class.o \
 	src/crypto/vault.o \
 	src/sealed/envelope.o \

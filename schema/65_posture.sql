@@ -109,6 +109,14 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 	UNION ALL
 	SELECT 'authentication', 'high', 'pg_hba.conf line ' || h.line_number, 'the line is wrong: ' || h.error, 'correct it'
 	FROM pg_hba_file_rules h WHERE h.error IS NOT NULL
+	-- keys: each reason once, with the epochs that it is about
+	UNION ALL
+	SELECT 'keys', CASE WHEN k.state = 'missing' THEN 'critical' ELSE 'high' END,
+		string_agg(k.class || ' ' || k.epoch, ', ' ORDER BY k.class, k.epoch), k.key_check,
+		CASE WHEN k.state = 'missing' THEN 'restore the key store from its backup' ELSE 'see the server log and view key_status' END
+	FROM courier_pii.key_status() k
+	WHERE k.state IN ('missing', 'damaged', 'sealed')
+	GROUP BY k.state, k.key_check
 	-- settings of the server
 	UNION ALL
 	SELECT 'setting', w.severity, s.name, w.finding, w.remedy

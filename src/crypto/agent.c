@@ -39,10 +39,12 @@
 #include "crypto/custody.h"
 #include "crypto/keyring.h"
 #include "crypto/locked.h"
+#include "crypto/store_watch.h"
 #include "crypto/vault.h"
 
 #define RESTART_SECONDS 1
-#define IDLE_MS 60000
+/* how soon a key store that is gone, or back, is noticed when nobody asks */
+#define IDLE_MS 5000
 /* while something is missing that may come by itself */
 #define SEALED_MS 500
 
@@ -176,6 +178,18 @@ serve_epoch(const CpiiRequest *request, CpiiAnswer *answer)
 	CpiiAnswerStatus status = CPII_ANSWER_OK;
 	const char *detail = NULL;
 
+	/* a class does not begin anew behind the back of those who need its values */
+	if (request->kind == CPII_ASK_SEAL_KEY && now == NULL)
+	{
+		int			lost = cpii_vault_lost_epoch(request->class_id);
+
+		if (lost >= 0)
+		{
+			answer->status = CPII_ANSWER_NO_SECRET;
+			answer->epoch = lost;
+			return;
+		}
+	}
 	if (request->kind == CPII_ASK_NEW_EPOCH ?
 		(now ? now->epoch : 0) == request->epoch : now == NULL)
 		now = cpii_vault_make_epoch(request->class_id,
@@ -188,6 +202,15 @@ serve_epoch(const CpiiRequest *request, CpiiAnswer *answer)
 		answer->epoch = now->epoch;
 	answer->status = status;
 	set_detail(answer, detail);
+}
+
+/* keys of whole classes and of the audit trail come from the master key alone */
+static bool
+needs_store(const CpiiRequest *request)
+{
+	return request->kind != CPII_ASK_AUDIT_KEY &&
+		request->kind != CPII_ASK_IDENTITY &&
+		!(request->kind == CPII_ASK_MAC_KEY && request->epoch == 0);
 }
 
 static void
@@ -215,7 +238,13 @@ serve(const CpiiRequest *request, Oid login, Oid session, Oid outer,
 		try_unseal(false);
 	if (!cpii_vault_ready())
 	{
-		answer->status = CPII_ANSWER_SEALED;
+		answer->status = pg_atomic_read_u32(&cpii_key_table->store_lost) != 0 ?
+			CPII_ANSWER_NO_STORE : CPII_ANSWER_SEALED;
+		return;
+	}
+	if (needs_store(request) && !cpii_store_watch())
+	{
+		answer->status = CPII_ANSWER_NO_STORE;
 		return;
 	}
 	switch (request->kind)
@@ -297,6 +326,8 @@ cpii_agent_main(Datum arg)
 			try_unseal(true);
 		}
 		cpii_channel_serve(serve);
+		if (cpii_vault_ready())
+			(void) cpii_store_watch();
 		if (cpii_vault_has_master() && !cpii_vault_ready())
 			try_unseal(false);
 		MemoryContextReset(context);

@@ -41,6 +41,7 @@ typedef enum CpiiAnswerStatus
 	CPII_ANSWER_REFUSED,		/* not for this account */
 	CPII_ANSWER_FULL,			/* no more epochs or messages */
 	CPII_ANSWER_SHARE,			/* a share that cannot be used; detail */
+	CPII_ANSWER_NO_STORE,		/* the key store is gone; the table has the reason */
 	CPII_ANSWER_FAILED,			/* detail */
 	CPII_ANSWER_RETRY			/* asked of an agent that is gone; not returned */
 } CpiiAnswerStatus;

@@ -36,6 +36,7 @@ key_table_startup(void *area, bool found, LWLockPadded *locks)
 	pg_atomic_init_u32(&cpii_key_table->generation, 1);
 	pg_atomic_init_u32(&cpii_key_table->agent_state, CPII_AGENT_ABSENT);
 	pg_atomic_init_u32(&cpii_key_table->installation_known, 0);
+	pg_atomic_init_u32(&cpii_key_table->store_lost, 0);
 	pg_atomic_init_u32(&cpii_key_table->nclasses, 0);
 	pg_atomic_init_u32(&cpii_key_table->nepochs, 0);
 	cpii_key_table->agent_proc = -1;

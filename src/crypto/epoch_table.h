@@ -90,7 +90,9 @@ typedef struct CpiiKeyTable
 	/* identity of the installation; valid when installation_known */
 	pg_atomic_uint32 installation_known;
 	unsigned char installation[16];
-	/* why there is no master key; two texts without secrets */
+	/* the key store is gone from where it was */
+	pg_atomic_uint32 store_lost;
+	/* why there is no master key or no key store; two texts without secrets */
 	slock_t		reason_lock;
 	char		detail[512];
 	char		hint[256];

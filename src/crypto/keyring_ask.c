@@ -27,6 +27,14 @@ report_unavailable(const CpiiAnswer *answer, int class_id, int epoch)
 							cpii_key_class_name(class_id), epoch),
 					 errdetail("The secret of this epoch was destroyed on purpose.")));
 			break;
+		case CPII_ANSWER_NO_STORE:
+			cpii_key_table_get_reason(&detail, &hint);
+			ereport(ERROR,
+					(errcode(CPII_ERRCODE_KEY_UNAVAILABLE),
+					 errmsg("key store is missing"),
+					 detail ? errdetail_internal("%s", detail) : 0,
+					 hint ? errhint("%s", hint) : 0));
+			break;
 		case CPII_ANSWER_SEALED:
 			cpii_key_table_get_reason(&detail, &hint);
 			break;
@@ -155,7 +163,10 @@ cpii_keyring_unavailable(void)
 	switch ((CpiiAgentState) pg_atomic_read_u32(&cpii_key_table->agent_state))
 	{
 		case CPII_AGENT_READY:
-			return NULL;
+			if (pg_atomic_read_u32(&cpii_key_table->store_lost) == 0)
+				return NULL;
+			cpii_key_table_get_reason(&detail, &hint);
+			break;
 		case CPII_AGENT_SEALED:
 			cpii_key_table_get_reason(&detail, &hint);
 			break;

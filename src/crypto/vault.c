@@ -30,6 +30,7 @@
 #include "crypto/keyring.h"
 #include "crypto/keystore.h"
 #include "crypto/locked.h"
+#include "crypto/store_watch.h"
 #include "crypto/vault.h"
 
 /* everything that is secret, in locked memory */
@@ -77,6 +78,8 @@ cpii_vault_verify(const char **detail, const char **hint)
 	unsigned char uuid[CPII_INSTALLATION_LEN];
 	unsigned char check[CPII_MAC_LEN];
 	unsigned char stored[CPII_MAC_LEN];
+	unsigned char remembered[CPII_INSTALLATION_LEN];
+	bool		known = cpii_store_remembered(remembered);
 	bool		missing = false;
 
 	*detail = NULL;
@@ -84,10 +87,23 @@ cpii_vault_verify(const char **detail, const char **hint)
 	if (!cpii_key_check_value(vault->master, check))
 		return false;
 	memcpy(stored, check, sizeof(stored));
-	if (!cpii_keystore_installation(!RecoveryInProgress(), uuid, stored,
+	pg_atomic_write_u32(&cpii_key_table->store_lost, 0);
+	if (!cpii_keystore_installation(!RecoveryInProgress() && !known, uuid, stored,
 									&missing, detail))
 	{
 		*hint = "Check courier_pii.key_store.";
+		if (known && missing)
+		{
+			cpii_store_lost_reason(detail, hint);
+			pg_atomic_write_u32(&cpii_key_table->store_lost, 1);
+		}
+		return false;
+	}
+	if (known && memcmp(uuid, remembered, sizeof(uuid)) != 0)
+	{
+		*detail = "The key store is not the one that the values of this server were sealed with.";
+		*hint = "Check courier_pii.key_store, or restore the right key store from its backup.";
+		pg_atomic_write_u32(&cpii_key_table->store_lost, 1);
 		return false;
 	}
 	if (!cpii_secret_equal(check, stored, sizeof(check)))
@@ -101,6 +117,11 @@ cpii_vault_verify(const char **detail, const char **hint)
 				   (const unsigned char *) info, sizeof(info) - 1,
 				   vault->store_key))
 		return false;
+	if (!known && !cpii_store_remember(uuid))
+	{
+		*detail = psprintf("Could not write to the data directory: %s.", strerror(errno));
+		return false;
+	}
 	memcpy(cpii_key_table->installation, uuid, sizeof(uuid));
 	pg_write_barrier();
 	pg_atomic_write_u32(&cpii_key_table->installation_known, 1);
@@ -269,6 +290,9 @@ cpii_vault_write_counts(void)
 {
 	uint32		n = pg_atomic_read_u32(&cpii_key_table->nepochs);
 
+	/* what was lost is not to look as if it were there */
+	if (pg_atomic_read_u32(&cpii_key_table->store_lost) != 0)
+		return;
 	for (uint32 i = 0; i < n; i++)
 	{
 		CpiiEpochEntry *entry = &cpii_key_table->epochs[i];
@@ -312,6 +336,23 @@ class_tag_digest(int class_id, int suite)
 			return entry->tag_digest;
 	}
 	return suite_tag_digest(suite);
+}
+
+int
+cpii_vault_lost_epoch(int class_id)
+{
+	uint32		n = pg_atomic_read_u32(&cpii_key_table->nepochs);
+	int			lost = -1;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		CpiiEpochEntry *entry = &cpii_key_table->epochs[i];
+
+		if (entry->class_id == class_id && entry->epoch > lost &&
+			pg_atomic_read_u32(&entry->state) == CPII_EPOCH_ABSENT)
+			lost = entry->epoch;
+	}
+	return lost;
 }
 
 /* make the next epoch of a class; its secret is on disk before it is known */

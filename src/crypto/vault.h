@@ -49,6 +49,8 @@ extern void cpii_vault_write_counts(void);
 extern CpiiEpochEntry *cpii_vault_make_epoch(int class_id, int suite,
 											 int tag_scope, const char **detail,
 											 CpiiAnswerStatus *status);
+/* the last epoch of a class whose secret the key store has lost, or -1 */
+extern int	cpii_vault_lost_epoch(int class_id);
 extern CpiiAnswerStatus cpii_vault_destroy(int class_id, int epoch,
 										   const char **detail);
 

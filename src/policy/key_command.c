@@ -89,6 +89,12 @@ status_row(ReturnSetInfo *rsinfo, int class_id, CpiiEpochEntry *entry,
 		}
 	else if (reason != NULL)
 		name = "sealed";
+	if (reason != NULL && (entry == NULL || state != CPII_EPOCH_DESTROYED) &&
+		pg_atomic_read_u32(&cpii_key_table->store_lost) != 0)
+	{
+		name = "missing";
+		check = reason;
+	}
 	values[0] = CStringGetTextDatum(cpii_class_name(class_id));
 	values[1] = Int32GetDatum(entry ? entry->epoch : 1);
 	values[2] = CStringGetTextDatum(name);
