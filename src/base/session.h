@@ -100,6 +100,13 @@ extern CpiiPersonLookup cpii_person_lookup;
 typedef bool (*CpiiAccountDenied) (Oid login, Oid session, Oid outer);
 extern CpiiAccountDenied cpii_account_denied;
 
+/*
+ * Installed by the people room: does nobody of the registers answer for this
+ * login role, where the settings ask for somebody?  No catalog access.
+ */
+typedef bool (*CpiiAccountStranger) (Oid login);
+extern CpiiAccountStranger cpii_account_stranger;
+
 /* is the role a member (ignoring superuser power) of a duty role by name? */
 extern bool cpii_session_has_duty(const char *duty);
 

@@ -32,6 +32,7 @@
 
 #include "base/background.h"
 #include "base/compat.h"
+#include "base/errcodes.h"
 #include "base/secret.h"
 #include "base/session.h"
 #include "base/settings.h"
@@ -213,6 +214,15 @@ needs_store(const CpiiRequest *request)
 		!(request->kind == CPII_ASK_MAC_KEY && request->epoch == 0);
 }
 
+/* keys of values, and what changes them */
+static bool
+is_class_key(const CpiiRequest *request)
+{
+	return request->class_id != CPII_CLASS_LITERAL &&
+		(request->kind == CPII_ASK_SEAL_KEY || request->kind == CPII_ASK_OPEN_KEY ||
+		 request->kind == CPII_ASK_MAC_KEY || request->kind == CPII_ASK_NEW_EPOCH);
+}
+
 static void
 serve(const CpiiRequest *request, Oid login, Oid session, Oid outer,
 	  CpiiAnswer *answer)
@@ -225,6 +235,17 @@ serve(const CpiiRequest *request, Oid login, Oid session, Oid outer,
 		cpii_account_denied(login, session, outer))
 	{
 		answer->status = CPII_ANSWER_REFUSED;
+		set_detail(answer, "The account is disabled.");
+		return;
+	}
+	if (cpii_account_stranger != NULL && OidIsValid(login) &&
+		!request->service && is_class_key(request) && cpii_account_stranger(login))
+	{
+		answer->status = CPII_ANSWER_REFUSED;
+		set_detail(answer, "Nobody of the registers answers for this account.");
+		ereport(LOG,
+				(errcode(CPII_ERRCODE_KEY_UNAVAILABLE),
+				 errmsg("courier_pii: a key was refused to role %u, for which nobody answers", login)));
 		return;
 	}
 	if (request->kind == CPII_ASK_UNSEAL)

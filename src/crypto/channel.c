@@ -355,6 +355,7 @@ serve_slot(int number, Slot *slot, CpiiServe serve)
 	request.epoch = slot->epoch;
 	request.arg = slot->arg;
 	request.arg2 = slot->arg2;
+	request.service = false;
 	request.payload = NULL;
 	request.payload_len = 0;
 
@@ -369,6 +370,8 @@ serve_slot(int number, Slot *slot, CpiiServe serve)
 			request.payload = payload;
 			request.payload_len = slot->payload_len - CPII_AEAD_TAG_LEN;
 		}
+		/* a parallel worker is a part of its leader's session */
+		request.service = CPII_IS_WORKER_PROC(proc) && proc->lockGroupLeader == NULL;
 		serve(&request, login, slot->session, slot->outer, &answer);
 	}
 	else

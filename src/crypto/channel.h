@@ -53,6 +53,7 @@ typedef struct CpiiRequest
 	int			epoch;
 	int			arg;
 	int			arg2;
+	bool		service;		/* a background worker by itself; the server's word */
 	const unsigned char *payload;
 	size_t		payload_len;
 } CpiiRequest;

@@ -48,7 +48,7 @@ report_unavailable(const CpiiAnswer *answer, int class_id, int epoch)
 			hint = "It is started again by itself; look at the server log.";
 			break;
 		case CPII_ANSWER_REFUSED:
-			detail = "The account is disabled.";
+			detail = answer->detail[0] ? pstrdup(answer->detail) : "The account is disabled.";
 			break;
 		case CPII_ANSWER_FULL:
 		case CPII_ANSWER_DAMAGED:

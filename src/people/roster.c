@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
@@ -427,6 +428,26 @@ account_denied(Oid login, Oid session, Oid outer)
 	return OidIsValid(cpii_roster_denied(login, session, outer));
 }
 
+/*
+ * A login of nobody, where such logins are rejected.  The first superuser may
+ * come in over a local socket, and is what repairs begin with.
+ */
+static bool
+account_stranger(Oid login)
+{
+	RosterEntry *entry;
+	bool		known;
+
+	if (cpii_roster_table == NULL || login == BOOTSTRAP_SUPERUSERID ||
+		cpii_unregistered_login != CPII_UNREGISTERED_REJECT)
+		return false;
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	entry = cpii_roster_find(login);
+	known = entry != NULL && (entry->facts.flags & (ROSTER_PERSON | ROSTER_HELD)) != 0;
+	LWLockRelease(cpii_roster_lock);
+	return !known;
+}
+
 static bool
 person_lookup(Oid login, char *staff_no, char *org)
 {
@@ -572,6 +593,7 @@ cpii_people_init(void)
 	cpii_shmem_register("courier_pii_roster", roster_size, roster_init, 2);
 	cpii_person_lookup = person_lookup;
 	cpii_account_denied = account_denied;
+	cpii_account_stranger = account_stranger;
 	cpii_password_in_date = password_in_date;
 	cpii_roster_change_init();
 	cpii_set_actor_init();
