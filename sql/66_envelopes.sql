@@ -64,8 +64,18 @@ SELECT courier_pii.give_share('regress_courier_pii_rescue', 'pii1-2-1-');
 SELECT courier_pii.open_envelope('regress_courier_pii_rescue');
 SELECT courier_pii.begin_opening('regress_courier_pii_rescue');
 SELECT courier_pii.close_envelope('regress_courier_pii_rescue');
+-- nobody is lured into it by a view
+\c - :superuser
+\set VERBOSITY terse
+CREATE VIEW public.regress_courier_pii_lure AS SELECT courier_pii.take_share(to_regrole('regress_courier_pii_rescue')) AS phone;
+GRANT SELECT ON public.regress_courier_pii_lure TO PUBLIC;
+\c - regress_courier_pii_e2
+\set VERBOSITY terse
+TABLE public.regress_courier_pii_lure;
+SELECT state FROM courier_pii.envelope_shares;
 -- nobody changes it otherwise
 \c - :superuser
+DROP VIEW public.regress_courier_pii_lure;
 \set VERBOSITY terse
 ALTER ROLE regress_courier_pii_rescue LOGIN;
 ALTER ROLE regress_courier_pii_rescue PASSWORD NULL;

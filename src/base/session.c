@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
@@ -14,6 +16,7 @@
 
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/syscache.h"
@@ -229,6 +232,31 @@ cpii_require_duty(const char *duty)
 			(errcode(CPII_ERRCODE_DUTY_MISSING),
 			 errmsg("permission denied: duty \"%s\" is required", duty),
 			 errhint("Ask a member of role \"%s\".", duty)));
+}
+
+void
+cpii_session_require_spelled(const char *command)
+{
+	const char *text = debug_query_string;
+	size_t		len = strlen(command);
+
+	for (const char *p = text; p != NULL && *p != '\0'; p++)
+	{
+		if (pg_strncasecmp(p, command, len) == 0)
+		{
+			const char *rest = p + len;
+
+			while (*rest == '"' || isspace((unsigned char) *rest))
+				rest++;
+			if (*rest == '(')
+				return;
+		}
+	}
+	ereport(ERROR,
+			(errcode(CPII_ERRCODE_DUTY_MISSING),
+			 errmsg("%s() has to be called by the statement that the person sends",
+					command),
+			 errdetail("The call came from a view, trigger or function.")));
 }
 
 void

@@ -117,6 +117,13 @@ extern bool cpii_session_has_duty(const char *duty);
 extern void cpii_require_duty(const char *duty);
 
 /*
+ * Some acts are the person's: the statement that the client sent has to spell
+ * the call of this function out.  Otherwise somebody could put it into a view,
+ * trigger or function and wait for the person to touch it.  Raises PI006.
+ */
+extern void cpii_session_require_spelled(const char *command);
+
+/*
  * Replace the text in pg_stat_activity; nothing of a longer one stays behind
  * it in shared memory, where a core dump would show it.
  */

@@ -12,14 +12,11 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -425,36 +422,6 @@ refuse_own(const CpiiRequest *request, const CpiiPerson *person,
 }
 
 /*
- * A decision is an act of the person: the statement that the client sent has
- * to spell it out.  Otherwise somebody could put the call into a view, trigger
- * or function and wait for a security administrator to touch it.
- */
-static void
-require_spelled(const char *command)
-{
-	const char *text = debug_query_string;
-	size_t		len = strlen(command);
-
-	for (const char *p = text; p != NULL && *p != '\0'; p++)
-	{
-		if (pg_strncasecmp(p, command, len) == 0)
-		{
-			const char *rest = p + len;
-
-			while (*rest == '"' || isspace((unsigned char) *rest))
-				rest++;
-			if (*rest == '(')
-				return;
-		}
-	}
-	ereport(ERROR,
-			(errcode(CPII_ERRCODE_DUTY_MISSING),
-			 errmsg("%s() has to be called by the statement that the person sends",
-					command),
-			 errdetail("The call came from a view, trigger or function.")));
-}
-
-/*
  * Whoever sits down at a colleague's open session must not decide for him.  A
  * person behind a pool has a token that is a minute old at most.
  */
@@ -512,7 +479,7 @@ cpii_approve(PG_FUNCTION_ARGS)
 	char		nulls[7] = {' ', ' ', ' ', ' ', ' ', ' ', ' '};
 
 	cpii_require_duty("pii_security_admin");
-	require_spelled("approve");
+	cpii_session_require_spelled("approve");
 	require_fresh_login();
 	person = known_person();
 	note = note_argument(fcinfo);
@@ -567,7 +534,7 @@ cpii_reject(PG_FUNCTION_ARGS)
 	char	   *note;
 
 	cpii_require_duty("pii_security_admin");
-	require_spelled("reject");
+	cpii_session_require_spelled("reject");
 	person = known_person();
 	note = note_argument(fcinfo);
 	load_argument(fcinfo, &request);

@@ -492,6 +492,7 @@ cpii_open_envelope(PG_FUNCTION_ARGS)
 	Datum		result;
 	MemoryContext caller = CurrentMemoryContext;
 
+	cpii_session_require_spelled("open_envelope");
 	PreventInTransactionBlock(true, "open_envelope()");
 	PreventCommandIfReadOnly("open_envelope()");
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)

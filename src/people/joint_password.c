@@ -462,6 +462,7 @@ cpii_attend_joint(PG_FUNCTION_ARGS)
 	Oid			role = cpii_role_argument(fcinfo, 0);
 	JointAccount account;
 
+	cpii_session_require_spelled("attend_joint");
 	PreventCommandIfReadOnly("attend_joint()");
 	SPI_connect();
 	get_account(role, &account);

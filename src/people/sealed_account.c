@@ -453,6 +453,7 @@ cpii_take_share(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	bool		printed;
 
+	cpii_session_require_spelled("take_share");
 	/* what was shown must not be undone */
 	PreventInTransactionBlock(true, "take_share()");
 	SPI_connect();
