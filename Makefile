@@ -42,6 +42,7 @@ OBJS = \
 	src/crypto/store_watch.o \
 	src/sealed/custom_class.o \
 	src/crypto/vault.o \
+	src/crypto/wrap.o \
 	src/sealed/envelope.o \
 	src/sealed/normalise.o \
 	src/sealed/operators.o \

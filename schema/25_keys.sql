@@ -18,6 +18,8 @@ CREATE FUNCTION courier_pii.destroy_epoch(class text, epoch integer, force boole
     AS 'MODULE_PATHNAME', 'cpii_destroy_epoch' LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE;
 CREATE FUNCTION courier_pii.unseal(share text) RETURNS integer
     AS 'MODULE_PATHNAME', 'cpii_unseal' LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE;
+CREATE FUNCTION courier_pii.change_master_key(share text DEFAULT NULL) RETURNS integer
+    AS 'MODULE_PATHNAME', 'cpii_change_master_key' LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE;
 CREATE FUNCTION courier_pii.epoch_of(value courier_pii.sealed) RETURNS integer
     AS 'MODULE_PATHNAME', 'cpii_epoch_of' LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
 
@@ -28,14 +30,15 @@ COMMENT ON FUNCTION courier_pii.set_suite(text, text) IS 'choose the encryption 
 COMMENT ON FUNCTION courier_pii.set_search_scope(text, text) IS 'choose whether the search tags of a class''s new values are keyed for the class or for the epoch';
 COMMENT ON FUNCTION courier_pii.destroy_epoch(text, integer, boolean) IS 'destroy the secret of an epoch: its values are unreadable for ever, in every backup too';
 COMMENT ON FUNCTION courier_pii.unseal(text) IS 'enter a custodian''s share of the master key; returns how many are still missing';
+COMMENT ON FUNCTION courier_pii.change_master_key(text) IS 'change the master key to the next one, or enter a custodian''s share of it; returns how many shares are still missing';
 COMMENT ON FUNCTION courier_pii.epoch_of(courier_pii.sealed) IS 'epoch that a value was sealed in; needs no key';
 
 REVOKE EXECUTE ON FUNCTION courier_pii.key_status(), courier_pii.new_epoch(text), courier_pii.set_suite(text, text),
     courier_pii.set_search_scope(text, text), courier_pii.destroy_epoch(text, integer, boolean),
-    courier_pii.unseal(text), courier_pii.epoch_of(courier_pii.sealed) FROM PUBLIC;
+    courier_pii.unseal(text), courier_pii.change_master_key(text), courier_pii.epoch_of(courier_pii.sealed) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION courier_pii.key_status() TO pii_security_admin, pii_auditor;
 GRANT EXECUTE ON FUNCTION courier_pii.epoch_of(courier_pii.sealed) TO pii_security_admin, pii_auditor;
 GRANT EXECUTE ON FUNCTION courier_pii.new_epoch(text), courier_pii.set_suite(text, text),
     courier_pii.set_search_scope(text, text), courier_pii.destroy_epoch(text, integer, boolean),
-    courier_pii.unseal(text) TO pii_security_admin;
+    courier_pii.unseal(text), courier_pii.change_master_key(text) TO pii_security_admin;
 GRANT SELECT ON courier_pii.key_status TO pii_security_admin, pii_auditor;

@@ -76,6 +76,28 @@ call_unsealed_hook(void)
 }
 
 /*
+ * The key was not the one of the store, and is forgotten.  After a change of
+ * the master key the new one may still be in the place for the next one.
+ */
+static bool
+try_next(void)
+{
+	const char *detail = NULL;
+	const char *hint = NULL;
+
+	if (cpii_vault_has_master() ||
+		!cpii_custody_master_key(true, cpii_vault_master(), &detail, &hint))
+		return false;
+	cpii_vault_set_master();
+	if (!cpii_vault_verify(&detail, &hint))
+		return false;
+	ereport(LOG,
+			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+			 errmsg("courier_pii: the master key was changed, and the new one is not in the old one's place yet")));
+	return true;
+}
+
+/*
  * Try to become ready: fetch the master key if it is not there, verify it.
  * "again" asks a source that was asked before, too.
  */
@@ -94,10 +116,11 @@ try_unseal(bool again)
 		if (source_asked && !again && !cpii_custody_repeatable())
 			return;
 		source_asked = true;
-		if (cpii_custody_master_key(cpii_vault_master(), &detail, &hint))
+		if (cpii_custody_master_key(false, cpii_vault_master(), &detail, &hint))
 			cpii_vault_set_master();
 	}
-	if (cpii_vault_has_master() && cpii_vault_verify(&detail, &hint))
+	if (cpii_vault_has_master() &&
+		(cpii_vault_verify(&detail, &hint) || try_next()))
 	{
 		cpii_vault_read_store();
 		call_unsealed_hook();
@@ -143,7 +166,7 @@ enter_share(const CpiiRequest *request, CpiiAnswer *answer)
 		set_detail(answer, "There is no share.");
 	else
 	{
-		missing = cpii_custodians_enter(request->payload, request->payload_len,
+		missing = cpii_custodians_enter(false, request->payload, request->payload_len,
 										cpii_vault_master(), &detail);
 		set_detail(answer, detail);
 		if (missing < 0)
@@ -152,7 +175,7 @@ enter_share(const CpiiRequest *request, CpiiAnswer *answer)
 		answer->epoch = missing;
 		if (missing > 0)
 		{
-			(void) cpii_custody_master_key(cpii_vault_master(), &detail, &hint);
+			(void) cpii_custody_master_key(false, cpii_vault_master(), &detail, &hint);
 			cpii_key_table_reason(detail, hint);
 			return;
 		}
@@ -169,6 +192,46 @@ enter_share(const CpiiRequest *request, CpiiAnswer *answer)
 			set_detail(answer, reason);
 		}
 	}
+}
+
+static void
+change_master(const CpiiRequest *request, CpiiAnswer *answer)
+{
+	const char *detail = NULL;
+	const char *hint = NULL;
+	bool		have;
+
+	answer->status = CPII_ANSWER_SHARE;
+	if (cpii_key_source == CPII_KEY_SOURCE_CUSTODIANS)
+	{
+		int			missing = -1;
+
+		if (request->payload == NULL)
+			detail = "The key source is \"custodians\": they enter shares of the new key.";
+		else
+			missing = cpii_custodians_enter(true, request->payload, request->payload_len,
+											cpii_vault_next(), &detail);
+		set_detail(answer, detail);
+		if (missing < 0)
+			return;
+		answer->epoch = missing;
+		if (missing > 0)
+		{
+			answer->status = CPII_ANSWER_OK;
+			return;
+		}
+		have = true;
+	}
+	else if (request->payload != NULL)
+	{
+		set_detail(answer, "The key source is not \"custodians\".");
+		return;
+	}
+	else
+		have = cpii_custody_master_key(true, cpii_vault_next(), &detail, &hint);
+	answer->status = have && cpii_vault_change(&detail) ?
+		CPII_ANSWER_OK : CPII_ANSWER_FAILED;
+	set_detail(answer, detail);
 }
 
 static void
@@ -293,6 +356,9 @@ serve(const CpiiRequest *request, Oid login, Oid session, Oid outer,
 			answer->status = entry == NULL ? CPII_ANSWER_NO_SECRET :
 				cpii_vault_reserve(entry, &detail) ? CPII_ANSWER_OK : CPII_ANSWER_FAILED;
 			break;
+		case CPII_ASK_CHANGE_MASTER:
+			change_master(request, answer);
+			return;
 		case CPII_ASK_DESTROY:
 			answer->status = cpii_vault_destroy(request->class_id, request->epoch,
 												&detail);
@@ -343,6 +409,9 @@ cpii_agent_main(Datum arg)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			/* on another server with the same store */
+			if (cpii_vault_superseded())
+				cpii_vault_forget();
 			cpii_vault_read_store();
 			try_unseal(true);
 		}

@@ -27,6 +27,7 @@
 
 #include "base/compat.h"
 #include "base/secret.h"
+#include "base/settings.h"
 #include "base/shmem.h"
 #include "crypto/channel.h"
 #include "crypto/epoch_table.h"
@@ -234,7 +235,9 @@ cpii_channel_ask(const CpiiRequest *request, CpiiAnswer *answer)
 {
 	Slot	   *slot = my_slot();
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													   ANSWER_WAIT_MS);
+													   ANSWER_WAIT_MS +
+													   (request->kind == CPII_ASK_CHANGE_MASTER ?
+														1000 * cpii_key_command_timeout : 0));
 	unsigned char sender[CPII_PUBLIC_LEN];
 	CpiiHandover keys;
 	CpiiPair   *volatile pair;

@@ -27,7 +27,8 @@ typedef enum CpiiRequestKind
 	CPII_ASK_NEW_EPOCH,			/* class; epoch = the active one now; arg = suite
 								 * or 0, arg2 = tag scope or -1 */
 	CPII_ASK_DESTROY,			/* class and epoch */
-	CPII_ASK_UNSEAL				/* payload: a share */
+	CPII_ASK_UNSEAL,			/* payload: a share */
+	CPII_ASK_CHANGE_MASTER		/* payload: a share of the new key, or none */
 } CpiiRequestKind;
 
 typedef enum CpiiAnswerStatus
@@ -61,7 +62,7 @@ typedef struct CpiiRequest
 typedef struct CpiiAnswer
 {
 	int			status;
-	int			epoch;			/* the epoch in question; UNSEAL: shares missing */
+	int			epoch;			/* the epoch in question; or shares missing */
 	unsigned char key[CPII_KEY_LEN];	/* of the kinds that ask for one */
 	char		detail[192];
 } CpiiAnswer;

@@ -24,45 +24,55 @@ typedef struct Entered
 	CpiiShare	fresh;
 } Entered;
 
-static Entered *entered = NULL;
+/* of the key that the store asks for, and of the one to follow it */
+static Entered *sets[2] = {NULL, NULL};
 
 int
 cpii_custodians_entered(void)
 {
-	return entered ? entered->n : 0;
+	return sets[0] ? sets[0]->n : 0;
+}
+
+static void
+forget(bool next)
+{
+	cpii_locked_free(sets[next], sizeof(Entered));
+	sets[next] = NULL;
 }
 
 void
 cpii_custodians_forget(void)
 {
-	cpii_locked_free(entered, sizeof(Entered));
-	entered = NULL;
+	forget(false);
+	forget(true);
 }
 
-/* does the key store belong to another key than the share? */
-static bool
-foreign_set(const CpiiShare *share)
+/* does the share belong to the key that the store asks for?  -1: no store yet */
+static int
+of_the_store(const CpiiShare *share)
 {
-	unsigned char uuid[CPII_INSTALLATION_LEN];
-	unsigned char check[CPII_MAC_LEN];
+	CpiiInstallation installation = {0};
 	const char *detail;
 	bool		missing;
 
-	return cpii_keystore_installation(false, uuid, check, &missing, &detail) &&
-		memcmp(check, share->set, CPII_SHARE_SET_LEN) != 0;
+	if (!cpii_keystore_installation(false, &installation, &missing, &detail))
+		return -1;
+	return memcmp(installation.check, share->set, CPII_SHARE_SET_LEN) == 0;
 }
 
 int
-cpii_custodians_enter(const unsigned char *text, size_t len,
+cpii_custodians_enter(bool next, const unsigned char *text, size_t len,
 					  unsigned char key[CPII_KEY_LEN], const char **detail)
 {
+	Entered    *entered;
 	CpiiShare  *fresh;
 	unsigned char check[CPII_MAC_LEN];
 	bool		locked;
 
 	*detail = NULL;
-	if (entered == NULL)
-		entered = cpii_locked_alloc(sizeof(Entered), &locked);
+	if (sets[next] == NULL)
+		sets[next] = cpii_locked_alloc(sizeof(Entered), &locked);
+	entered = sets[next];
 	if (entered == NULL)
 	{
 		*detail = "There is no memory.";
@@ -80,7 +90,7 @@ cpii_custodians_enter(const unsigned char *text, size_t len,
 			*detail = "The checksum of the share does not match; it was mistyped.";
 			return -1;
 	}
-	if (foreign_set(fresh) ||
+	if (of_the_store(fresh) == (next ? 1 : 0) ||
 		(entered->n > 0 &&
 		 (memcmp(entered->shares[0].set, fresh->set, CPII_SHARE_SET_LEN) != 0 ||
 		  entered->shares[0].threshold != fresh->threshold)))
@@ -107,9 +117,9 @@ cpii_custodians_enter(const unsigned char *text, size_t len,
 	{
 		*detail = "The shares together do not make the master key; at least one is wrong.  All must be entered again.";
 		cpii_wipe(key, CPII_KEY_LEN);
-		cpii_custodians_forget();
+		forget(next);
 		return -1;
 	}
-	cpii_custodians_forget();
+	forget(next);
 	return 0;
 }

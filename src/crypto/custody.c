@@ -97,9 +97,10 @@ cpii_custody_decode(const unsigned char *buf, size_t len,
 }
 
 static bool
-key_from_file(unsigned char key[CPII_KEY_LEN], const char **detail,
-			  const char **hint)
+key_from_file(bool next, unsigned char key[CPII_KEY_LEN],
+			  const char **detail, const char **hint)
 {
+	const char *path;
 	struct stat st;
 	unsigned char buf[MAX_KEY_FILE_LEN + 1];
 	ssize_t		len;
@@ -112,19 +113,20 @@ key_from_file(unsigned char key[CPII_KEY_LEN], const char **detail,
 		*hint = "Set courier_pii.key_file and restart the server.";
 		return false;
 	}
-	if (cpii_custody_inside_data_directory(cpii_key_file))
+	path = next ? psprintf("%s.next", cpii_key_file) : cpii_key_file;
+	if (cpii_custody_inside_data_directory(path))
 	{
 		*detail = psprintf("Key file \"%s\" lies inside the data directory.",
-						   cpii_key_file);
+						   path);
 		*hint = "Move it out of the data directory, so that backups do not carry the key.";
 		return false;
 	}
 
-	fd = OpenTransientFile(cpii_key_file, O_RDONLY | PG_BINARY);
+	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
 	if (fd < 0)
 	{
 		*detail = psprintf("Could not open key file \"%s\": %s.",
-						   cpii_key_file, strerror(errno));
+						   path, strerror(errno));
 		*hint = "Check courier_pii.key_file.";
 		return false;
 	}
@@ -132,7 +134,7 @@ key_from_file(unsigned char key[CPII_KEY_LEN], const char **detail,
 	{
 		CloseTransientFile(fd);
 		*detail = psprintf("Key file \"%s\" is not a regular file.",
-						   cpii_key_file);
+						   path);
 		*hint = "Check courier_pii.key_file.";
 		return false;
 	}
@@ -141,7 +143,7 @@ key_from_file(unsigned char key[CPII_KEY_LEN], const char **detail,
 	{
 		CloseTransientFile(fd);
 		*detail = psprintf("Key file \"%s\" is accessible to other users; its mode is %04o.",
-						   cpii_key_file, (unsigned int) (st.st_mode & 07777));
+						   path, (unsigned int) (st.st_mode & 07777));
 		*hint = "Set the mode to 0600 and the owner to the server account.";
 		return false;
 	}
@@ -149,7 +151,7 @@ key_from_file(unsigned char key[CPII_KEY_LEN], const char **detail,
 	CloseTransientFile(fd);
 	if (len < 0)
 	{
-		*detail = psprintf("Could not read key file \"%s\".", cpii_key_file);
+		*detail = psprintf("Could not read key file \"%s\".", path);
 		*hint = "Check courier_pii.key_file.";
 		return false;
 	}
@@ -158,7 +160,7 @@ key_from_file(unsigned char key[CPII_KEY_LEN], const char **detail,
 	if (!ok)
 	{
 		*detail = psprintf("Key file \"%s\" has the wrong length or form.",
-						   cpii_key_file);
+						   path);
 		*hint = "A key file holds 32 raw bytes or 64 hexadecimal digits.";
 	}
 	return ok;
@@ -171,17 +173,17 @@ cpii_custody_repeatable(void)
 }
 
 bool
-cpii_custody_master_key(unsigned char key[CPII_KEY_LEN], const char **detail,
-						const char **hint)
+cpii_custody_master_key(bool next, unsigned char key[CPII_KEY_LEN],
+						const char **detail, const char **hint)
 {
 	*detail = NULL;
 	*hint = NULL;
 	switch (cpii_key_source)
 	{
 		case CPII_KEY_SOURCE_FILE:
-			return key_from_file(key, detail, hint);
+			return key_from_file(next, key, detail, hint);
 		case CPII_KEY_SOURCE_COMMAND:
-			return cpii_custody_run_command(key, detail, hint);
+			return cpii_custody_run_command(next, key, detail, hint);
 		case CPII_KEY_SOURCE_CUSTODIANS:
 			*detail = cpii_custodians_entered() == 0 ?
 				"No custodian has entered a share." :

@@ -37,7 +37,8 @@
 
 /*
  * Split the command into words at blanks; a word in single or double quotes
- * may hold blanks.  Nothing is expanded.  False on an open quote or too many.
+ * may hold blanks.  Nothing is expanded.  One more word can be appended: there
+ * is room for it.  False on an open quote or too many.
  */
 static bool
 split_command(char *text, char **words)
@@ -186,10 +187,10 @@ reap(pid_t child, TimestampTz deadline, bool kill_now, int *status)
 }
 
 bool
-cpii_custody_run_command(unsigned char key[CPII_KEY_LEN], const char **detail,
-						 const char **hint)
+cpii_custody_run_command(bool next, unsigned char key[CPII_KEY_LEN],
+						 const char **detail, const char **hint)
 {
-	char	   *words[MAX_ARGUMENTS + 1];
+	char	   *words[MAX_ARGUMENTS + 2];
 	unsigned char buf[MAX_OUTPUT + 1];
 	int			pipes[2];
 	pid_t		child;
@@ -214,6 +215,15 @@ cpii_custody_run_command(unsigned char key[CPII_KEY_LEN], const char **detail,
 	}
 	if (!usable_program(words[0], detail))
 		return false;
+	if (next)
+	{
+		int			n = 0;
+
+		while (words[n] != NULL)
+			n++;
+		words[n] = pstrdup("next");
+		words[n + 1] = NULL;
+	}
 	if (pipe(pipes) != 0)
 	{
 		*detail = psprintf("Could not make a pipe: %s.", strerror(errno));

@@ -83,6 +83,13 @@ extern void cpii_keyring_destroy_epoch(int class_id, int epoch);
 /* hand a custodian's share to the agent; returns how many are still missing */
 extern int	cpii_keyring_unseal(const char *share, size_t len);
 
+/*
+ * Have the agent take the next master key from its source, or a share of it;
+ * returns how many shares are still missing, 0 when it was changed.  Raises
+ * 22023 for a share that cannot be used, 55000 when nothing was changed.
+ */
+extern int	cpii_keyring_change_master(const char *share, size_t len);
+
 /* why there is no key, or NULL when there is one; palloc'd */
 extern char *cpii_keyring_unavailable(void);
 

@@ -154,6 +154,32 @@ cpii_keyring_unseal(const char *share, size_t len)
 	return answer.epoch;
 }
 
+int
+cpii_keyring_change_master(const char *share, size_t len)
+{
+	CpiiRequest request = {0};
+	CpiiAnswer	answer;
+
+	cpii_keyring_prepare();
+	request.kind = CPII_ASK_CHANGE_MASTER;
+	request.payload = (const unsigned char *) share;
+	request.payload_len = Min(len, CPII_PAYLOAD_LEN);
+	cpii_channel_ask(&request, &answer);
+	if (answer.status == CPII_ANSWER_SHARE)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("share was not accepted"),
+				 answer.detail[0] ? errdetail_internal("%s", answer.detail) : 0));
+	if (answer.status == CPII_ANSWER_FAILED)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the master key was not changed"),
+				 answer.detail[0] ? errdetail_internal("%s", answer.detail) : 0));
+	if (answer.status != CPII_ANSWER_OK)
+		report_unavailable(&answer, 0, 0);
+	return answer.epoch;
+}
+
 char *
 cpii_keyring_unavailable(void)
 {

@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
 #include "storage/fd.h"
@@ -33,6 +34,7 @@
 #include "crypto/keystore.h"
 
 #define MAX_STORE_FILE_LEN 512
+#define MAX_INSTALLATION_LEN (256 + CPII_MAX_FORMER * (2 * CPII_WRAPPED_LEN + 16))
 #define MAX_NAME_LEN 160
 #define OLD_SECONDS 60
 
@@ -156,7 +158,7 @@ store_path(char *path, const char *name)
 
 /* *missing tells "no such file" from other failures */
 static bool
-read_store_file(const char *name, char *buf, bool *missing,
+read_store_file(const char *name, char *buf, size_t size, bool *missing,
 				const char **detail)
 {
 	char		path[MAXPGPATH];
@@ -172,7 +174,7 @@ read_store_file(const char *name, char *buf, bool *missing,
 		*detail = psprintf("Could not open \"%s\": %s.", path, strerror(errno));
 		return false;
 	}
-	len = read(fd, buf, MAX_STORE_FILE_LEN - 1);
+	len = read(fd, buf, size - 1);
 	CloseTransientFile(fd);
 	if (len < 0)
 	{
@@ -225,43 +227,94 @@ write_store_file(const char *name, const char *text, bool replace,
 	return ok;
 }
 
-bool
-cpii_keystore_installation(bool create, unsigned char uuid[CPII_INSTALLATION_LEN],
-						   unsigned char check[CPII_MAC_LEN], bool *missing,
-						   const char **detail)
+static bool
+write_installation(const CpiiInstallation *in, bool replace, const char **detail)
 {
-	char		buf[MAX_STORE_FILE_LEN];
+	StringInfoData text;
+	char		hex[2 * CPII_WRAPPED_LEN + 1];
+	bool		ok;
+
+	initStringInfo(&text);
+	to_hex(in->uuid, CPII_INSTALLATION_LEN, hex);
+	appendStringInfo(&text, "%s\n", hex);
+	to_hex(in->check, CPII_MAC_LEN, hex);
+	appendStringInfo(&text, "%s\n", hex);
+	for (int i = 0; i < in->nformer; i++)
+	{
+		to_hex(in->former[i], CPII_WRAPPED_LEN, hex);
+		appendStringInfo(&text, "former %s\n", hex);
+	}
+	ok = write_store_file("installation", text.data, replace, detail);
+	pfree(text.data);
+	return ok;
+}
+
+static bool
+parse_installation(const char *buf, CpiiInstallation *out)
+{
+	static const char former[] = "former ";
+	const size_t start = 2 * CPII_INSTALLATION_LEN + 1 + 2 * CPII_MAC_LEN;
+	const size_t line = sizeof(former) - 1 + 2 * CPII_WRAPPED_LEN;
+	const char *p = buf + start;
+
+	memset(out, 0, sizeof(*out));
+	if (strlen(buf) < start ||
+		!from_hex(buf, out->uuid, CPII_INSTALLATION_LEN) ||
+		!from_hex(buf + 2 * CPII_INSTALLATION_LEN + 1, out->check, CPII_MAC_LEN))
+		return false;
+	if (*p == '\n')
+		p++;
+	for (; *p != '\0'; p += line + 1)
+	{
+		if (out->nformer >= CPII_MAX_FORMER || strlen(p) < line + 1 ||
+			strncmp(p, former, sizeof(former) - 1) != 0 || p[line] != '\n' ||
+			!from_hex(p + sizeof(former) - 1, out->former[out->nformer],
+					  CPII_WRAPPED_LEN))
+			return false;
+		out->nformer++;
+	}
+	return true;
+}
+
+bool
+cpii_keystore_installation(bool create, CpiiInstallation *installation,
+						   bool *missing, const char **detail)
+{
+	char		buf[MAX_INSTALLATION_LEN];
 
 	if (!usable_directory(create, missing, detail))
 		return false;
-	if (!read_store_file("installation", buf, missing, detail))
+	if (!read_store_file("installation", buf, sizeof(buf), missing, detail))
 	{
-		unsigned char fresh[CPII_INSTALLATION_LEN];
-		char		hex_uuid[2 * CPII_INSTALLATION_LEN + 1];
-		char		hex_check[2 * CPII_MAC_LEN + 1];
-		char		text[MAX_STORE_FILE_LEN];
+		CpiiInstallation fresh = {0};
 
 		if (!*missing || !create)
 			return false;
-		if (!cpii_random(fresh, sizeof(fresh)))
+		if (!cpii_random(fresh.uuid, sizeof(fresh.uuid)))
 			return false;
-		to_hex(fresh, sizeof(fresh), hex_uuid);
-		to_hex(check, CPII_MAC_LEN, hex_check);
-		snprintf(text, sizeof(text), "%s\n%s\n", hex_uuid, hex_check);
-		if (!write_store_file("installation", text, false, detail) ||
-			!read_store_file("installation", buf, missing, detail))
+		memcpy(fresh.check, installation->check, sizeof(fresh.check));
+		if (!write_installation(&fresh, false, detail) ||
+			!read_store_file("installation", buf, sizeof(buf), missing, detail))
 			return false;
 	}
 	*missing = false;
-	if (strlen(buf) < 2 * CPII_INSTALLATION_LEN + 1 + 2 * CPII_MAC_LEN ||
-		!from_hex(buf, uuid, CPII_INSTALLATION_LEN) ||
-		!from_hex(buf + 2 * CPII_INSTALLATION_LEN + 1, check, CPII_MAC_LEN))
+	if (!parse_installation(buf, installation))
 	{
 		*detail = psprintf("File \"installation\" of key store \"%s\" is damaged.",
 						   cpii_keystore_directory());
 		return false;
 	}
 	return true;
+}
+
+bool
+cpii_keystore_replace_installation(const CpiiInstallation *installation,
+								   const char **detail)
+{
+	bool		missing;
+
+	return usable_directory(false, &missing, detail) &&
+		write_installation(installation, true, detail);
 }
 
 static void
@@ -311,12 +364,13 @@ cpii_keystore_read(int class_id, int epoch,
 	if (store_file_exists(name))
 		return CPII_STORE_DESTROYED;
 	epoch_name(class_id, epoch, "secret", name);
-	if (!read_store_file(name, buf, &missing, detail))
+	if (!read_store_file(name, buf, sizeof(buf), &missing, detail))
 		return missing ? CPII_STORE_MISSING : CPII_STORE_FAILED;
 
 	info->suite = CPII_SUITE_AES_256_GCM;
 	info->tag_scope = CPII_TAGS_CLASS;
 	info->tag_digest = CPII_DIGEST_SHA256;
+	info->master = 1;
 	ok = strlen(buf) >= 2 * CPII_SECRET_LEN &&
 		from_hex(buf, secret, CPII_SECRET_LEN);
 	p = buf + 2 * CPII_SECRET_LEN;
@@ -325,9 +379,10 @@ cpii_keystore_read(int class_id, int epoch,
 		long long	created;
 		char		hex[17];
 
-		ok = sscanf(p, "\nsuite %d tags %d digest %d created %lld",
+		ok = sscanf(p, "\nsuite %d tags %d digest %d created %lld master %d",
 					&info->suite, &info->tag_scope, &info->tag_digest,
-					&created) == 4 &&
+					&created, &info->master) >= 4 &&
+			info->master >= 1 &&
 			(q = strstr(p, "\ncheck ")) != NULL &&
 			sscanf(q, "\ncheck %16[0-9a-f]\n", hex) == 1 &&
 			strlen(hex) == 16 && q[23] == '\n' &&
@@ -377,9 +432,11 @@ cpii_keystore_write(int class_id, int epoch,
 	to_hex(secret, CPII_SECRET_LEN, hex_secret);
 	to_hex(info->check, sizeof(info->check), hex_check);
 	snprintf(text, sizeof(text),
-			 "%s\nsuite %d tags %d digest %d created %lld\ncheck %s\n",
+			 "%s\nsuite %d tags %d digest %d created %lld%s\ncheck %s\n",
 			 hex_secret, info->suite, info->tag_scope, info->tag_digest,
-			 (long long) info->created, hex_check);
+			 (long long) info->created,
+			 info->master > 1 ? psprintf(" master %d", info->master) : "",
+			 hex_check);
 	ok = write_store_file(name, text, false, detail);
 	cpii_wipe(text, sizeof(text));
 	cpii_wipe(hex_secret, sizeof(hex_secret));
@@ -500,7 +557,7 @@ number_in_file(const char *name)
 	const char *detail;
 	char	   *p = buf;
 
-	if (!read_store_file(name, buf, &missing, &detail))
+	if (!read_store_file(name, buf, sizeof(buf), &missing, &detail))
 		return 0;
 	while (*p && !isdigit((unsigned char) *p))
 		p++;

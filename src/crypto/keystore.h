@@ -12,7 +12,7 @@
 #ifndef CPII_KEYSTORE_H
 #define CPII_KEYSTORE_H
 
-#include "crypto/cipher.h"
+#include "crypto/wrap.h"
 
 #define CPII_SECRET_LEN 32
 #define CPII_INSTALLATION_LEN 16
@@ -20,17 +20,35 @@
 /* the directory in use: the setting, or the key file's name with ".store" */
 extern const char *cpii_keystore_directory(void);
 
+/* master keys before the one in use; each can be changed this often */
+#define CPII_MAX_FORMER 31
+
 /*
- * Identity of the installation and the check value of the master key it was
- * made with.  A store that does not exist yet is created when "create" is
- * true (check is then the value to write).  Returns false with *detail set
- * when there is none or it cannot be read; *missing tells a store that was not
- * made yet from one that cannot be used.
+ * What the store says of the installation: its identity, the check value of
+ * the master key in use, and the master keys before it, oldest first, each
+ * wrapped in the one in use under its number from 1.
+ */
+typedef struct CpiiInstallation
+{
+	unsigned char uuid[CPII_INSTALLATION_LEN];
+	unsigned char check[CPII_MAC_LEN];
+	int			nformer;
+	unsigned char former[CPII_MAX_FORMER][CPII_WRAPPED_LEN];
+} CpiiInstallation;
+
+/*
+ * Read it.  A store that does not exist yet is created when "create" is true
+ * (installation->check is then the value to write).  Returns false with
+ * *detail set when there is none or it cannot be read; *missing tells a store
+ * that was not made yet from one that cannot be used.
  */
 extern bool cpii_keystore_installation(bool create,
-									   unsigned char uuid[CPII_INSTALLATION_LEN],
-									   unsigned char check[CPII_MAC_LEN],
+									   CpiiInstallation *installation,
 									   bool *missing, const char **detail);
+
+/* put another in its place, whole or not at all */
+extern bool cpii_keystore_replace_installation(const CpiiInstallation *installation,
+											   const char **detail);
 
 /* what a secret's file says beside the secret; all in clear */
 typedef struct CpiiSecretInfo
@@ -38,6 +56,7 @@ typedef struct CpiiSecretInfo
 	int			suite;
 	int			tag_scope;
 	int			tag_digest;
+	int			master;			/* number of the master key, from 1 */
 	int64		created;		/* seconds since 1970 */
 	unsigned char check[8];		/* keyed by the master key, see the agent */
 	bool		has_check;		/* false: a file of an older version */

@@ -93,8 +93,7 @@ stop_sealing(void)
 bool
 cpii_store_watch(void)
 {
-	unsigned char uuid[CPII_INSTALLATION_LEN];
-	unsigned char check[CPII_MAC_LEN];
+	CpiiInstallation installation = {0};
 	const char *detail = NULL;
 	const char *hint = NULL;
 	bool		missing;
@@ -103,8 +102,9 @@ cpii_store_watch(void)
 
 	if (!cpii_vault_ready())
 		return false;
-	there = cpii_keystore_installation(false, uuid, check, &missing, &detail) &&
-		memcmp(uuid, cpii_key_table->installation, sizeof(uuid)) == 0;
+	there = cpii_keystore_installation(false, &installation, &missing, &detail) &&
+		memcmp(installation.uuid, cpii_key_table->installation,
+			   sizeof(installation.uuid)) == 0;
 	if (there == !lost)
 		return there;
 	if (there)

@@ -4,7 +4,7 @@
  *	  The master key and the epoch secrets, inside the key agent.
  *
  * The agent is the only writer of the key store.  Derivation, all HKDF-SHA-256
- * of the master key:
+ * of a master key:
  *	  data key	  salt = epoch secret,	info = "data" class epoch
  *	  search, tail and token keys
  *				  scope class: salt = installation, info = purpose class
@@ -13,6 +13,11 @@
  *	  store key   salt = installation, info = "store"; keys the check values
  *				  of the store's files
  *	  check value HMAC(master key, "courier_pii key check")
+ *
+ * The master key can be changed.  Those before it stay in the key store,
+ * wrapped in the one in use: keys with an epoch secret are derived of the
+ * master key that was in use when the epoch was made, all others of the first
+ * one for good, for tags and the audit chain must not change.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,9 +43,13 @@ typedef struct Vault
 {
 	bool		have_master;	/* the source gave one */
 	bool		verified;		/* and it is the one of the key store */
-	unsigned char master[CPII_KEY_LEN];
+	unsigned char master[CPII_KEY_LEN];	/* the one in use */
+	int			nformer;
+	unsigned char former[CPII_MAX_FORMER][CPII_KEY_LEN];	/* before it, oldest first */
+	unsigned char next[CPII_KEY_LEN];	/* to come */
 	unsigned char store_key[CPII_KEY_LEN];
 	unsigned char secret[CPII_SECRET_LEN];	/* of the request at hand */
+	int			secret_master;	/* number of the master key it goes with */
 } Vault;
 
 static Vault *vault = NULL;
@@ -67,6 +76,15 @@ cpii_vault_forget(void)
 		new_generation();
 }
 
+/* a master key by its number, NULL when it is not known here yet */
+static const unsigned char *
+master_key(int number)
+{
+	if (number == vault->nformer + 1)
+		return vault->master;
+	return number >= 1 && number <= vault->nformer ? vault->former[number - 1] : NULL;
+}
+
 /*
  * Make sure that the master key is the one the key store was made with; a
  * store that does not exist yet is made, but not by a standby.
@@ -75,9 +93,8 @@ bool
 cpii_vault_verify(const char **detail, const char **hint)
 {
 	static const char info[] = "store";
-	unsigned char uuid[CPII_INSTALLATION_LEN];
+	CpiiInstallation installation = {0};
 	unsigned char check[CPII_MAC_LEN];
-	unsigned char stored[CPII_MAC_LEN];
 	unsigned char remembered[CPII_INSTALLATION_LEN];
 	bool		known = cpii_store_remembered(remembered);
 	bool		missing = false;
@@ -86,9 +103,9 @@ cpii_vault_verify(const char **detail, const char **hint)
 	*hint = NULL;
 	if (!cpii_key_check_value(vault->master, check))
 		return false;
-	memcpy(stored, check, sizeof(stored));
+	memcpy(installation.check, check, sizeof(check));
 	pg_atomic_write_u32(&cpii_key_table->store_lost, 0);
-	if (!cpii_keystore_installation(!RecoveryInProgress() && !known, uuid, stored,
+	if (!cpii_keystore_installation(!RecoveryInProgress() && !known, &installation,
 									&missing, detail))
 	{
 		*hint = "Check courier_pii.key_store.";
@@ -99,30 +116,42 @@ cpii_vault_verify(const char **detail, const char **hint)
 		}
 		return false;
 	}
-	if (known && memcmp(uuid, remembered, sizeof(uuid)) != 0)
+	if (known && memcmp(installation.uuid, remembered, sizeof(remembered)) != 0)
 	{
 		*detail = "The key store is not the one that the values of this server were sealed with.";
 		*hint = "Check courier_pii.key_store, or restore the right key store from its backup.";
 		pg_atomic_write_u32(&cpii_key_table->store_lost, 1);
 		return false;
 	}
-	if (!cpii_secret_equal(check, stored, sizeof(check)))
+	if (!cpii_secret_equal(check, installation.check, sizeof(check)))
 	{
 		*detail = "The master key is not the one that the key store was made with.";
 		*hint = "Restore the right master key or the right key store.";
 		cpii_vault_forget();
 		return false;
 	}
-	if (!cpii_hkdf(vault->master, CPII_KEY_LEN, uuid, sizeof(uuid),
-				   (const unsigned char *) info, sizeof(info) - 1,
-				   vault->store_key))
+	for (int i = 0; i < installation.nformer; i++)
+		if (!cpii_unwrap_key(vault->master, installation.uuid,
+							 sizeof(installation.uuid), i + 1,
+							 installation.former[i], vault->former[i]))
+		{
+			*detail = "A former master key in the key store is damaged.";
+			*hint = "Restore the file \"installation\" of the key store.";
+			cpii_vault_forget();
+			return false;
+		}
+	vault->nformer = installation.nformer;
+	if (!cpii_hkdf(master_key(1), CPII_KEY_LEN, installation.uuid,
+				   sizeof(installation.uuid), (const unsigned char *) info,
+				   sizeof(info) - 1, vault->store_key))
 		return false;
-	if (!known && !cpii_store_remember(uuid))
+	if (!known && !cpii_store_remember(installation.uuid))
 	{
 		*detail = psprintf("Could not write to the data directory: %s.", strerror(errno));
 		return false;
 	}
-	memcpy(cpii_key_table->installation, uuid, sizeof(uuid));
+	memcpy(cpii_key_table->installation, installation.uuid,
+		   sizeof(installation.uuid));
 	pg_write_barrier();
 	pg_atomic_write_u32(&cpii_key_table->installation_known, 1);
 	vault->verified = true;
@@ -144,6 +173,9 @@ epoch_check(int class_id, int epoch, const unsigned char secret[CPII_SECRET_LEN]
 	len = snprintf((char *) input + CPII_SECRET_LEN, 80, "%d %d %d %d %d",
 				   class_id, epoch, info->suite, info->tag_scope,
 				   info->tag_digest);
+	if (info->master > 1)
+		len += snprintf((char *) input + CPII_SECRET_LEN + len, 80 - len, " %d",
+						info->master);
 	if (mac != NULL)
 		(void) cpii_mac(mac, input, CPII_SECRET_LEN + len, full);
 	cpii_mac_free(mac);
@@ -170,6 +202,7 @@ read_secret(int class_id, int epoch, const char **detail)
 
 	*detail = NULL;
 	result = cpii_keystore_read(class_id, epoch, vault->secret, &info, detail);
+	vault->secret_master = info.master;
 	if (result == CPII_STORE_OK && info.has_check && vault->verified)
 	{
 		unsigned char check[8];
@@ -403,6 +436,7 @@ cpii_vault_make_epoch(int class_id, int suite, int tag_scope,
 		info.tag_digest = class_tag_digest(class_id, info.suite);
 	else
 		info.tag_digest = suite_tag_digest(info.suite);
+	info.master = vault->nformer + 1;
 	info.created = (int64) time(NULL);
 	if (!cpii_suite_available(info.suite))
 	{
@@ -467,11 +501,28 @@ need_secret(int class_id, int epoch, const char **detail)
 	return CPII_ANSWER_FAILED;
 }
 
+/* a key of the first master key, for what outlives changes of it */
 static CpiiAnswerStatus
-derive(const unsigned char *salt, size_t saltlen, const char *info,
-	   unsigned char key[CPII_KEY_LEN])
+derive(const char *info, unsigned char key[CPII_KEY_LEN])
 {
-	return cpii_hkdf(vault->master, CPII_KEY_LEN, salt, saltlen,
+	return cpii_hkdf(master_key(1), CPII_KEY_LEN, cpii_key_table->installation,
+					 CPII_INSTALLATION_LEN, (const unsigned char *) info,
+					 strlen(info), key) ? CPII_ANSWER_OK : CPII_ANSWER_FAILED;
+}
+
+/* a key of the epoch secret in the vault */
+static CpiiAnswerStatus
+derive_of_epoch(const char *info, unsigned char key[CPII_KEY_LEN],
+				const char **detail)
+{
+	const unsigned char *master = master_key(vault->secret_master);
+
+	if (master == NULL)
+	{
+		*detail = "The epoch is of a newer master key than this server has; put that in its place and reload.";
+		return CPII_ANSWER_FAILED;
+	}
+	return cpii_hkdf(master, CPII_KEY_LEN, vault->secret, CPII_SECRET_LEN,
 					 (const unsigned char *) info, strlen(info), key) ?
 		CPII_ANSWER_OK : CPII_ANSWER_FAILED;
 }
@@ -486,7 +537,7 @@ cpii_vault_data_key(int class_id, int epoch, unsigned char key[CPII_KEY_LEN],
 	if (status == CPII_ANSWER_OK)
 	{
 		snprintf(info, sizeof(info), "data %d %d", class_id, epoch);
-		status = derive(vault->secret, CPII_SECRET_LEN, info, key);
+		status = derive_of_epoch(info, key, detail);
 	}
 	cpii_wipe(vault->secret, CPII_SECRET_LEN);
 	return status;
@@ -505,13 +556,13 @@ cpii_vault_mac_key(int class_id, int epoch, int purpose,
 	if (epoch == 0)
 	{
 		snprintf(info, sizeof(info), "%s %d", names[purpose], class_id);
-		return derive(cpii_key_table->installation, CPII_INSTALLATION_LEN, info, key);
+		return derive(info, key);
 	}
 	status = need_secret(class_id, epoch, detail);
 	if (status == CPII_ANSWER_OK)
 	{
 		snprintf(info, sizeof(info), "%s %d %d", names[purpose], class_id, epoch);
-		status = derive(vault->secret, CPII_SECRET_LEN, info, key);
+		status = derive_of_epoch(info, key, detail);
 	}
 	cpii_wipe(vault->secret, CPII_SECRET_LEN);
 	return status;
@@ -520,7 +571,75 @@ cpii_vault_mac_key(int class_id, int epoch, int purpose,
 CpiiAnswerStatus
 cpii_vault_audit_key(unsigned char key[CPII_KEY_LEN])
 {
-	return derive(cpii_key_table->installation, CPII_INSTALLATION_LEN, "audit", key);
+	return derive("audit", key);
+}
+
+/* ---- another master key ---- */
+
+unsigned char *
+cpii_vault_next(void)
+{
+	return vault->next;
+}
+
+static bool
+used_before(const unsigned char key[CPII_KEY_LEN])
+{
+	for (int i = 1; i <= vault->nformer + 1; i++)
+		if (cpii_secret_equal(key, master_key(i), CPII_KEY_LEN))
+			return true;
+	return false;
+}
+
+bool
+cpii_vault_superseded(void)
+{
+	CpiiInstallation now = {0};
+	unsigned char check[CPII_MAC_LEN];
+	const char *detail;
+	bool		missing;
+
+	return vault->verified && cpii_key_check_value(vault->master, check) &&
+		cpii_keystore_installation(false, &now, &missing, &detail) &&
+		!cpii_secret_equal(check, now.check, sizeof(check));
+}
+
+bool
+cpii_vault_change(const char **detail)
+{
+	CpiiInstallation now = {0};
+	CpiiInstallation then = {0};
+	bool		missing;
+	bool		ok = false;
+
+	*detail = NULL;
+	if (RecoveryInProgress())
+		*detail = "The server is a standby; the master key is changed on the primary.";
+	else if (used_before(vault->next))
+		*detail = "The new master key is, or was, in use already.";
+	else if (vault->nformer >= CPII_MAX_FORMER)
+		*detail = "The master key was changed too often.";
+	else if (cpii_vault_superseded())
+		*detail = "Another server has changed the master key.";
+	else if (cpii_keystore_installation(false, &now, &missing, detail) &&
+			 cpii_key_check_value(vault->next, then.check))
+	{
+		memcpy(then.uuid, now.uuid, sizeof(then.uuid));
+		then.nformer = vault->nformer + 1;
+		ok = true;
+		for (int i = 1; i <= then.nformer && ok; i++)
+			ok = cpii_wrap_key(vault->next, then.uuid, sizeof(then.uuid), i,
+							   master_key(i), then.former[i - 1]);
+		/* from this write on the new key is the one that opens the store */
+		ok = ok && cpii_keystore_replace_installation(&then, detail);
+	}
+	if (ok)
+	{
+		memcpy(vault->former[vault->nformer++], vault->master, CPII_KEY_LEN);
+		memcpy(vault->master, vault->next, CPII_KEY_LEN);
+	}
+	cpii_wipe(vault->next, sizeof(vault->next));
+	return ok;
 }
 
 /* ---- the vault itself ---- */

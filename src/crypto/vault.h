@@ -34,6 +34,16 @@ extern bool cpii_vault_verify(const char **detail, const char **hint);
 /* verified: keys can be derived */
 extern bool cpii_vault_ready(void);
 
+/*
+ * Another master key, which the caller has put into cpii_vault_next(): keys of
+ * new epochs are derived of it, and it is the one that the store asks for from
+ * now on.  False with a reason when nothing was changed.  Wipes "next".
+ */
+extern unsigned char *cpii_vault_next(void);
+extern bool cpii_vault_change(const char **detail);
+/* has another server with the same store changed it? */
+extern bool cpii_vault_superseded(void);
+
 /* bring the table up to date with the key store; needs no key */
 extern void cpii_vault_read_store(void);
 

@@ -44,6 +44,7 @@ PG_FUNCTION_INFO_V1(cpii_set_suite);
 PG_FUNCTION_INFO_V1(cpii_set_search_scope);
 PG_FUNCTION_INFO_V1(cpii_destroy_epoch);
 PG_FUNCTION_INFO_V1(cpii_unseal);
+PG_FUNCTION_INFO_V1(cpii_change_master_key);
 PG_FUNCTION_INFO_V1(cpii_epoch_of);
 CPII_EXPORT Datum cpii_key_status(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_new_epoch(PG_FUNCTION_ARGS);
@@ -51,6 +52,7 @@ CPII_EXPORT Datum cpii_set_suite(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_set_search_scope(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_destroy_epoch(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_unseal(PG_FUNCTION_ARGS);
+CPII_EXPORT Datum cpii_change_master_key(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_epoch_of(PG_FUNCTION_ARGS);
 
 /* ---- view key_status ---- */
@@ -387,6 +389,69 @@ cpii_unseal(PG_FUNCTION_ARGS)
 	PG_END_TRY();
 	cpii_audit_note(CPII_ACT_KEY, "unseal", "ok",
 					psprintf("{\"shares_missing\": %d}", missing));
+	PG_RETURN_INT32(missing);
+}
+
+/* ---- another master key ---- */
+
+/* so that nothing new is sealed with what was derived of the old one */
+static void
+begin_epochs(const char *by)
+{
+	uint32		n = pg_atomic_read_u32(&cpii_key_table->nclasses);
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		CpiiKeyClass *class = &cpii_key_table->classes[i];
+
+		if (class->class_id != CPII_CLASS_LITERAL && cpii_epoch_current(class) != NULL)
+			note("new_epoch", "ok", class->class_id,
+				 cpii_keyring_new_epoch(class->class_id, 0, -1),
+				 psprintf(", \"by\": \"%s\"", by));
+	}
+}
+
+/* change_master_key(share): how many shares are still missing */
+Datum
+cpii_change_master_key(PG_FUNCTION_ARGS)
+{
+	text	   *share = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+	int64		ticket = 0;
+	int			missing;
+
+	cpii_require_preload();
+	/* nobody may read the share in pg_stat_activity */
+	if (share != NULL)
+		cpii_report_activity("SELECT courier_pii.change_master_key('...')");
+	else
+	{
+		/* with shares, as many custodians as it takes agree */
+		cpii_require_duty(DUTY);
+		ticket = cpii_require_ticket("policy", "master_key", false);
+	}
+	PG_TRY();
+	{
+		missing = cpii_keyring_change_master(share ? VARDATA_ANY(share) : NULL,
+											 share ? VARSIZE_ANY_EXHDR(share) : 0);
+	}
+	PG_CATCH();
+	{
+		cpii_audit_note(CPII_ACT_KEY, "change_master_key", "denied", "{}");
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	cpii_audit_note(CPII_ACT_KEY, "change_master_key", "ok",
+					psprintf("{\"shares_missing\": %d, \"ticket\": " INT64_FORMAT "}",
+							 missing, ticket));
+	if (missing == 0)
+	{
+		begin_epochs("change_master_key");
+		if (share == NULL)
+			ereport(NOTICE,
+					(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+					 errmsg("the master key was changed"),
+					 errhint("Put the new key in the old one's place now, and copy the key store.")));
+	}
 	PG_RETURN_INT32(missing);
 }
 

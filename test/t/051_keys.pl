@@ -129,6 +129,11 @@ my $note = sql(q{SELECT courier_pii.new_epoch('item')});
 my $item = sprintf("$store/class-00007-epoch-%05d", $note);
 put("$item.destroyed", 'destroyed ' . time . "\n");
 $node->restart;
+for (1 .. 600)
+{
+	last unless -e "$store/class-00008-epoch-00001.secret.999.tmp";
+	select undef, undef, undef, 0.1;
+}
 ok(!-e "$store/class-00008-epoch-00001.secret.999.tmp", 'temporary files are removed');
 ok(!-e "$item.secret", 'a destruction is finished');
 is(sql(qq{SELECT state FROM courier_pii.key_status WHERE class = 'item' AND epoch = $note}), 'destroyed', 'and known');

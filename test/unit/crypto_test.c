@@ -16,6 +16,7 @@
 #include "tap.h"
 #include "crypto/cipher.h"
 #include "crypto/shamir.h"
+#include "crypto/wrap.h"
 
 int			tap_count = 0;
 int			tap_failures = 0;
@@ -403,9 +404,44 @@ shares(void)
 	tap_ok(good, "every truncated share is noticed");
 }
 
+static void
+wrapping(void)
+{
+	unsigned char with[CPII_KEY_LEN];
+	unsigned char key[CPII_KEY_LEN];
+	unsigned char back[CPII_KEY_LEN];
+	unsigned char wrapped[CPII_WRAPPED_LEN];
+	unsigned char again[CPII_WRAPPED_LEN];
+	const unsigned char salt[] = "installation";
+	bool		good = true;
+
+	memset(with, 7, sizeof(with));
+	for (int i = 0; i < CPII_KEY_LEN; i++)
+		key[i] = (unsigned char) (i * 11 + 3);
+	tap_ok(cpii_wrap_key(with, salt, sizeof(salt), 1, key, wrapped) &&
+		   cpii_unwrap_key(with, salt, sizeof(salt), 1, wrapped, back) &&
+		   memcmp(key, back, CPII_KEY_LEN) == 0, "a wrapped key comes back");
+	tap_ok(cpii_wrap_key(with, salt, sizeof(salt), 1, key, again) &&
+		   memcmp(wrapped, again, sizeof(wrapped)) != 0, "wrapped twice it looks different");
+	tap_ok(!cpii_unwrap_key(with, salt, sizeof(salt), 2, wrapped, back), "it is bound to its number");
+	tap_ok(!cpii_unwrap_key(with, salt, sizeof(salt) - 1, 1, wrapped, back), "and to the installation");
+	with[0] ^= 1;
+	tap_ok(!cpii_unwrap_key(with, salt, sizeof(salt), 1, wrapped, back), "another key does not open it");
+	with[0] ^= 1;
+	for (int i = 0; i < CPII_WRAPPED_LEN; i++)
+	{
+		wrapped[i] ^= 1;
+		if (cpii_unwrap_key(with, salt, sizeof(salt), 1, wrapped, back))
+			good = false;
+		wrapped[i] ^= 1;
+	}
+	tap_ok(good, "every changed byte is noticed");
+}
+
 int
 main(void)
 {
+	wrapping();
 	keyed_hashes();
 	short_cmac();
 	nonces();
