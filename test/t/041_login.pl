@@ -131,6 +131,11 @@ $node->append_conf('postgresql.conf', "courier_pii.login_address_conflict = 'rej
 $node->reload;
 is(try_login('person_3', undef, 'tcp'), 'PI005', 'reject: the second place is refused');
 is(try_login('person_3'), '', 'the same place is not');
+$node->append_conf('postgresql.conf', "courier_pii.login_address_settle = '1 h'\n");
+$node->reload;
+is(try_login('person_3', undef, 'tcp'), '', 'a change of the address within the settling time is none');
+$node->append_conf('postgresql.conf', "courier_pii.login_address_settle = 0\n");
+$node->reload;
 admin(q{SELECT courier_pii.set_login_rule('person_3', sharing => true)});
 is(try_login('person_3', undef, 'tcp'), '', 'unless the account may be shared');
 admin(q{SELECT courier_pii.set_login_rule('person_3')});

@@ -95,6 +95,14 @@ is(error_as($node, 'e20', q{INSERT INTO courier_pii.hr_feed_row (staff_no) VALUE
 is(error_as($node, 'chen_accounts', q{UPDATE courier_pii.hr_feed_row SET verdict = 'hire'}), '42501', 'nobody changes them');
 is(error_as($node, 'chen_accounts', q{INSERT INTO courier_pii.hr_feed_row (staff_no, verdict) VALUES ('x', 'hire')}), '42501', 'or writes a verdict');
 
+# the last holder of a duty
+admin(q{SELECT courier_pii.hire('SEC1', '冯安', 'feng_security', 'HQ', 'clerk')});
+like(admin(q{INSERT INTO courier_pii.hr_feed_row (source, staff_no, status) VALUES ('duty', 'SEC1', 'departed');
+	SELECT state, held_because FROM courier_pii.apply_hr_feed('duty', false)}), qr/^held\|nobody would hold duty pii_security_admin any more$/,
+	'a list that takes a duty from its last holder is held');
+is(error_as($node, 'feng_security', 'SELECT 1'), '', 'and nobody is disabled');
+query_as($node, 'wu_accounts', q{SELECT courier_pii.reject_hr_feed(max(feed)) FROM courier_pii.hr_feeds WHERE state = 'held'});
+
 # ---- a slow bleed: a few in each feed, many in a day ----
 
 my $active = admin(q{SELECT count(*) FROM courier_pii.staff WHERE status = 'active'});
