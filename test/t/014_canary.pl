@@ -15,7 +15,7 @@ use Test::More;
 my $ROWS = 60;
 my $db = $CourierPii::DATABASE;
 my $node = CourierPii->new_node('canary', allows_streaming => 1, preload => 'pg_stat_statements',
-	conf => "autovacuum = off\nlog_temp_files = 0\nwal_recycle = off\nfull_page_writes = on\nlog_statement = none\npg_stat_statements.track = all\nlog_min_duration_statement = 0\nlog_parameter_max_length = 0\n");
+	conf => "restart_after_crash = on\nautovacuum = off\nlog_temp_files = 0\nwal_recycle = off\nfull_page_writes = on\nlog_statement = none\npg_stat_statements.track = all\nlog_min_duration_statement = 0\nlog_parameter_max_length = 0\n");
 my $superuser = $node->safe_psql('postgres', 'SELECT current_user');
 my $directory = $node->{courier_pii}{directory};
 
@@ -88,6 +88,31 @@ SKIP:
 	$worker->quit;
 }
 $session->quit;
+
+# a backend that shows has clear text in its memory: it leaves no core dump, and
+# the server's own account cannot read it
+SKIP:
+{
+	skip('no /proc', 5) unless -r "/proc/$$/limits";
+	my $reader = $node->background_psql($db, on_error_stop => 1, extra_params => [ '-U', 'clerk' ]);
+	my $pid = $reader->query_safe('SELECT pg_backend_pid()');
+	isnt($reader->query_safe('SELECT min(phone) FROM masked.parcel'), '', 'a clerk reads');
+	like(slurp_file("/proc/$pid/limits"), qr/Max core file size\s+0\s/, 'a backend that shows may write no core dump');
+	is((stat "/proc/$pid/environ")[4], 0, 'and is closed to the account that it runs under');
+	kill 'ABRT', $pid;
+	my $gone = 0;
+	for (1 .. 600)
+	{
+		my ($status, $count) = $node->psql($db, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid");
+		$gone = $status == 0 && $count eq '0';
+		last if $gone;
+		select undef, undef, undef, 0.1;
+	}
+	ok($gone, 'when it dies');
+	my @cores = grep { /core/ && -f } glob($node->data_dir . "/*core* " . $node->basedir . '/*core*');
+	is_deeply(\@cores, [], 'there is none');
+	eval { $reader->quit };
+}
 
 $node->safe_psql('postgres', 'CHECKPOINT');
 command_ok([ 'pg_dump', '-Fc', '-Z0', '-d', $node->connstr($db), '-f', "$directory/dump" ], 'a dump');
