@@ -131,24 +131,30 @@ cpii_keyring_destroy_epoch(int class_id, int epoch)
 	cpii_keyring_ask(CPII_ASK_DESTROY, class_id, epoch, 0, 0, &answer);
 }
 
-int
-cpii_keyring_unseal(const char *share, size_t len)
+/* ask with a share, or none; raises 22023 when it cannot be used */
+static void
+ask_with_share(int kind, const char *share, size_t len, CpiiAnswer *answer)
 {
 	CpiiRequest request = {0};
-	CpiiAnswer	answer;
 
 	cpii_keyring_prepare();
-	if (len > CPII_PAYLOAD_LEN)
-		len = CPII_PAYLOAD_LEN;
-	request.kind = CPII_ASK_UNSEAL;
+	request.kind = kind;
 	request.payload = (const unsigned char *) share;
-	request.payload_len = len;
-	cpii_channel_ask(&request, &answer);
-	if (answer.status == CPII_ANSWER_SHARE)
+	request.payload_len = Min(len, CPII_PAYLOAD_LEN);
+	cpii_channel_ask(&request, answer);
+	if (answer->status == CPII_ANSWER_SHARE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("share was not accepted"),
-				 answer.detail[0] ? errdetail_internal("%s", answer.detail) : 0));
+				 answer->detail[0] ? errdetail_internal("%s", answer->detail) : 0));
+}
+
+int
+cpii_keyring_unseal(const char *share, size_t len)
+{
+	CpiiAnswer	answer;
+
+	ask_with_share(CPII_ASK_UNSEAL, share, len, &answer);
 	if (answer.status != CPII_ANSWER_OK)
 		report_unavailable(&answer, 0, 0);
 	return answer.epoch;
@@ -157,19 +163,9 @@ cpii_keyring_unseal(const char *share, size_t len)
 int
 cpii_keyring_change_master(const char *share, size_t len)
 {
-	CpiiRequest request = {0};
 	CpiiAnswer	answer;
 
-	cpii_keyring_prepare();
-	request.kind = CPII_ASK_CHANGE_MASTER;
-	request.payload = (const unsigned char *) share;
-	request.payload_len = Min(len, CPII_PAYLOAD_LEN);
-	cpii_channel_ask(&request, &answer);
-	if (answer.status == CPII_ANSWER_SHARE)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("share was not accepted"),
-				 answer.detail[0] ? errdetail_internal("%s", answer.detail) : 0));
+	ask_with_share(CPII_ASK_CHANGE_MASTER, share, len, &answer);
 	if (answer.status == CPII_ANSWER_FAILED)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

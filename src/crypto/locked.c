@@ -26,22 +26,32 @@ whole_pages(size_t size)
 	return (size + page - 1) / page * page;
 }
 
-void *
-cpii_locked_alloc(size_t size, bool *locked)
+/* zeroed pages that stay in memory and out of core dumps; size in whole pages */
+static void *
+map_locked(size_t size, int sharing, bool *locked)
 {
-	void	   *p;
+	void	   *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+						 sharing | MAP_ANONYMOUS, -1, 0);
 
-	size = whole_pages(size);
-	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			 -1, 0);
 	if (p == MAP_FAILED)
 		return NULL;
 	*locked = mlock(p, size) == 0;
 #ifdef MADV_DONTDUMP
 	(void) madvise(p, size, MADV_DONTDUMP);
 #endif
+	return p;
+}
+
+void *
+cpii_locked_alloc(size_t size, bool *locked)
+{
+	void	   *p;
+
+	size = whole_pages(size);
+	p = map_locked(size, MAP_PRIVATE, locked);
 #ifdef MADV_DONTFORK
-	(void) madvise(p, size, MADV_DONTFORK);
+	if (p != NULL)
+		(void) madvise(p, size, MADV_DONTFORK);
 #endif
 	return p;
 }
@@ -49,18 +59,7 @@ cpii_locked_alloc(size_t size, bool *locked)
 void *
 cpii_locked_shared(size_t size, bool *locked)
 {
-	void	   *p;
-
-	size = whole_pages(size);
-	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-			 -1, 0);
-	if (p == MAP_FAILED)
-		return NULL;
-	*locked = mlock(p, size) == 0;
-#ifdef MADV_DONTDUMP
-	(void) madvise(p, size, MADV_DONTDUMP);
-#endif
-	return p;
+	return map_locked(whole_pages(size), MAP_SHARED, locked);
 }
 
 void

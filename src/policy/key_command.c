@@ -159,6 +159,29 @@ note(const char *command, const char *outcome, int class_id, int epoch,
 	cpii_audit_note(CPII_ACT_KEY, command, outcome, detail);
 }
 
+/*
+ * A new epoch for each class that has an active one which is due (NULL: all),
+ * recorded with what began it.
+ */
+static void
+begin_epochs(const char *by, bool (*is_due) (CpiiEpochEntry *entry))
+{
+	uint32		n = pg_atomic_read_u32(&cpii_key_table->nclasses);
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		CpiiKeyClass *class = &cpii_key_table->classes[i];
+		CpiiEpochEntry *entry = cpii_epoch_current(class);
+
+		if (class->class_id == CPII_CLASS_LITERAL || entry == NULL ||
+			(is_due != NULL && !is_due(entry)))
+			continue;
+		note("new_epoch", "ok", class->class_id,
+			 cpii_keyring_new_epoch(class->class_id, 0, -1),
+			 psprintf(", \"by\": \"%s\"", by));
+	}
+}
+
 Datum
 cpii_new_epoch(PG_FUNCTION_ARGS)
 {
@@ -394,23 +417,6 @@ cpii_unseal(PG_FUNCTION_ARGS)
 
 /* ---- another master key ---- */
 
-/* so that nothing new is sealed with what was derived of the old one */
-static void
-begin_epochs(const char *by)
-{
-	uint32		n = pg_atomic_read_u32(&cpii_key_table->nclasses);
-
-	for (uint32 i = 0; i < n; i++)
-	{
-		CpiiKeyClass *class = &cpii_key_table->classes[i];
-
-		if (class->class_id != CPII_CLASS_LITERAL && cpii_epoch_current(class) != NULL)
-			note("new_epoch", "ok", class->class_id,
-				 cpii_keyring_new_epoch(class->class_id, 0, -1),
-				 psprintf(", \"by\": \"%s\"", by));
-	}
-}
-
 /* change_master_key(share): how many shares are still missing */
 Datum
 cpii_change_master_key(PG_FUNCTION_ARGS)
@@ -445,7 +451,8 @@ cpii_change_master_key(PG_FUNCTION_ARGS)
 							 missing, ticket));
 	if (missing == 0)
 	{
-		begin_epochs("change_master_key");
+		/* nothing new is sealed with what was derived of the old key */
+		begin_epochs("change_master_key", NULL);
 		if (share == NULL)
 			ereport(NOTICE,
 					(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
@@ -469,28 +476,19 @@ months_between(TimestampTz from, TimestampTz to)
 	return (bm.tm_year - am.tm_year) * 12 + bm.tm_mon - am.tm_mon;
 }
 
+static bool
+is_of_the_past(CpiiEpochEntry *entry)
+{
+	return pg_atomic_read_u64(&entry->taken) != 0 &&
+		months_between(entry->created_at, GetCurrentTimestamp()) >= cpii_key_epoch_months;
+}
+
 /* a new epoch for each class whose active one is old and was used */
 static void
 roll_epochs(void)
 {
-	uint32		n = pg_atomic_read_u32(&cpii_key_table->nclasses);
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (cpii_key_epoch_months == 0 || cpii_keyring_unavailable() != NULL)
-		return;
-	for (uint32 i = 0; i < n; i++)
-	{
-		CpiiKeyClass *class = &cpii_key_table->classes[i];
-		CpiiEpochEntry *entry = cpii_epoch_current(class);
-		int			epoch;
-
-		if (class->class_id == CPII_CLASS_LITERAL || entry == NULL ||
-			pg_atomic_read_u64(&entry->taken) == 0 ||
-			months_between(entry->created_at, now) < cpii_key_epoch_months)
-			continue;
-		epoch = cpii_keyring_new_epoch(class->class_id, 0, -1);
-		note("new_epoch", "ok", class->class_id, epoch, ", \"by\": \"calendar\"");
-	}
+	if (cpii_key_epoch_months != 0 && cpii_keyring_unavailable() == NULL)
+		begin_epochs("calendar", is_of_the_past);
 }
 
 void
