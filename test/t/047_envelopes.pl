@@ -7,6 +7,7 @@ use strict;
 use warnings;
 
 use CourierPii;
+use CourierPiiSession;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -42,35 +43,6 @@ print $out "local all rescue scram-sha-256\nhost all rescue 127.0.0.1/32 scram-s
 close $out;
 $node->reload;
 
-sub session
-{
-	my ($role, $password) = @_;
-	local $ENV{PGPASSWORD} = $password // 'none';
-	my $s = { in => '', out => '', err => '', role => $role };
-	$s->{timer} = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
-	$s->{run} = IPC::Run::start(
-		[ 'psql', '-XAtq', '-v', 'VERBOSITY=verbose', '-v', 'SHOW_CONTEXT=never', '-d', login($node, $role) ],
-		'<', \$s->{in}, '>', \$s->{out}, '2>', \$s->{err}, $s->{timer});
-	ask($s, "SELECT 1");
-	return $s;
-}
-
-# run one statement in an open session; its output, or the SQLSTATE it fails with
-sub ask
-{
-	my ($s, $sql) = @_;
-	$s->{out} = $s->{err} = '';
-	$s->{in} .= "$sql;\n\\echo done\n";
-	$s->{run}->pump until $s->{out} =~ /^done$/m || $s->{err} =~ /FATAL|lost|terminated/;
-	return $1 if $s->{err} =~ /(?:ERROR|FATAL):\s+([0-9A-Z]{5})/;
-	my $result = $s->{out};
-	$result =~ s/done\n\z//;
-	chomp $result;
-	return $result;
-}
-
-sub bye { my ($s) = @_; $s->{in} .= "\\q\n"; eval { $s->{run}->finish }; return; }
-
 sub try_login
 {
 	my ($role, $password, $where) = @_;
@@ -101,7 +73,7 @@ is(error_as($node, 'feng', q{SELECT courier_pii.create_envelope('rescue', '{C1,C
 is(error_as($node, 'feng', q{SELECT courier_pii.create_envelope('rescue', '{C1,C2,C2}')}), '22023', 'different ones');
 is(error_as($node, 'feng', q{SELECT courier_pii.create_envelope('rescue', '{C1,C2,X9}')}), '22023', 'people of the register');
 is(error_as($node, 'feng', q{SELECT courier_pii.create_envelope('anna', '{C1,C2,C3}')}), '55000', "nobody's own account");
-my $running = session('rescue', 'Vermilion-7-cactus-Umbrella');
+my $running = session($node, 'rescue', 'Vermilion-7-cactus-Umbrella');
 query_as($node, 'feng', q{BEGIN; SELECT courier_pii.create_envelope('rescue', '{C1,C2,C3}', 'emergencies'); ROLLBACK});
 is(ask($running, 'SELECT 7'), '7', 'a sealing that is rolled back ends no session');
 query_as($node, 'feng', q{SELECT courier_pii.create_envelope('rescue', '{C1,C2,C3}', 'emergencies')});
@@ -137,7 +109,7 @@ pass('taking away is free');
 
 # ---- opening ----
 
-my $dora = session('dora');
+my $dora = session($node, 'dora');
 is(ask($dora, q{SELECT courier_pii.begin_opening('rescue')}), 'PI001', 'a ticket is needed');
 my $empty = query_as($node, 'dora', q{SELECT courier_pii.request('break_glass', 'whatever')});
 query_as($node, 'feng', "SELECT courier_pii.approve($empty)");
@@ -176,7 +148,7 @@ is(try_login('rescue', $password), '', 'the role logs in');
 is(try_login('rescue', $password, 'tcp'), '', 'also over the network');
 isnt(try_login('rescue', 'Vermilion-7-cactus-Umbrella'), '', 'with that password only');
 is(error_as($node, $super, q{ALTER ROLE rescue PASSWORD 'Vermilion-8-cactus-Umbrella'}), 'PI006', 'nobody changes it while it is open');
-my $rescue = session('rescue', $password);
+my $rescue = session($node, 'rescue', $password);
 is(ask($rescue, q{SELECT staff_no, login_role, proof FROM courier_pii.actor}), 'D1|rescue|login', 'it acts for the person who opened it');
 is(ask($rescue, q{SELECT courier_pii.take_share('rescue')}), '42501', 'but has no shares');
 is(query_as($node, 'zheng', q{SELECT ticket, begun_by_staff_no, array_to_string(given_by, ','), purpose, closed_at IS NULL FROM courier_pii.envelope_openings WHERE opened_at IS NOT NULL}),
@@ -191,7 +163,7 @@ is(try_login('rescue', $password), '', 'and the login works on');
 
 # ---- the end, with a statement running ----
 
-$rescue = session('rescue', $password);
+$rescue = session($node, 'rescue', $password);
 $rescue->{out} = $rescue->{err} = '';
 $rescue->{in} .= "SELECT pg_sleep(600);\n";
 $rescue->{run}->pump_nb;
@@ -205,7 +177,7 @@ is($node->safe_psql($db, q{SELECT rolcanlogin FROM pg_roles WHERE rolname = 'res
 is(query_as($node, 'zheng', q{SELECT cause, sessions FROM courier_pii.envelope_openings WHERE opened_at IS NOT NULL}),
 	'closed by C2: the work is done|1', 'the case is closed');
 is(error_as($node, 'anna', qq{SELECT courier_pii.give_share('rescue', '$share{anna}')}), '22023', 'an old share belongs to an earlier sealing');
-$dora = session('dora');
+$dora = session($node, 'dora');
 ask($dora, "SET courier_pii.ticket = '$id'");
 is(ask($dora, q{SELECT courier_pii.begin_opening('rescue')}), 'PI002', 'a ticket opens once');
 
@@ -214,7 +186,7 @@ sub open_for
 {
 	my ($length, @who) = @_;
 	my $ticket = ticket();
-	my $s = session('dora');
+	my $s = session($node, 'dora');
 	ask($s, "SET courier_pii.ticket = '$ticket'");
 	ask($s, q{SELECT courier_pii.begin_opening('rescue')});
 	query_as($node, $_, qq{SELECT courier_pii.give_share('rescue', '$share{$_}')}) for @who;
@@ -231,7 +203,7 @@ is($node->safe_psql($db, q{SELECT open_until < now() + '2 hours' FROM courier_pi
 query_as($node, 'dora', q{SELECT courier_pii.close_envelope('rescue')});
 $share{$_} = share_of($_) for 'carl', 'anna';
 $password = open_for('8 seconds', 'carl', 'anna');
-$rescue = session('rescue', $password);
+$rescue = session($node, 'rescue', $password);
 $rescue->{in} .= "SELECT pg_sleep(600);\n";
 eval { $rescue->{run}->finish };
 like($rescue->{err}, qr/PI005/, 'a running statement ends when the time does (H5)');
@@ -261,7 +233,7 @@ ok(wait_until($node, "SELECT bool_and(courier_pii.share_waits(h.login_role, h.se
 
 $share{$_} = share_of($_) for 'anna', 'bert', 'carl';
 query_as($node, 'anna', q{SELECT courier_pii.report_share_lost('rescue', 'left in a taxi')});
-$dora = session('dora');
+$dora = session($node, 'dora');
 $id = ticket();
 ask($dora, "SET courier_pii.ticket = '$id'");
 ask($dora, q{SELECT courier_pii.begin_opening('rescue')});
@@ -273,7 +245,7 @@ $share{$_} = share_of($_) for 'anna', 'bert', 'carl';
 
 # ---- a custodian leaves ----
 
-$dora = session('dora');
+$dora = session($node, 'dora');
 $id = ticket();
 ask($dora, "SET courier_pii.ticket = '$id'");
 ask($dora, q{SELECT courier_pii.begin_opening('rescue')});
@@ -341,7 +313,7 @@ $standby->stop('fast');
 # ---- without a ticket, on the machine itself ----
 
 $share{$_} = share_of($_) for 'anna', 'bert';
-$dora = session('dora');
+$dora = session($node, 'dora');
 is(ask($dora, q{SELECT courier_pii.begin_opening('rescue')}), 'PI001', 'no ticket, no opening');
 $node->append_conf('postgresql.conf', "courier_pii.envelope_emergency = 'local'\n");
 $node->reload;

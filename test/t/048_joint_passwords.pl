@@ -6,6 +6,7 @@ use strict;
 use warnings;
 
 use CourierPii;
+use CourierPiiSession;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -35,35 +36,6 @@ print $out "local all keep scram-sha-256\nhost all keep 127.0.0.1/32 scram-sha-2
 close $out;
 $node->reload;
 
-sub session
-{
-	my ($role, $password) = @_;
-	local $ENV{PGPASSWORD} = $password // 'none';
-	my $s = { in => '', out => '', err => '' };
-	$s->{timer} = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
-	$s->{run} = IPC::Run::start(
-		[ 'psql', '-XAtq', '-v', 'VERBOSITY=verbose', '-v', 'SHOW_CONTEXT=never', '-d', login($node, $role) ],
-		'<', \$s->{in}, '>', \$s->{out}, '2>', \$s->{err}, $s->{timer});
-	ask($s, 'SHOW port');
-	return $s;
-}
-
-# run one statement in an open session; its output, or the SQLSTATE it fails with
-sub ask
-{
-	my ($s, $sql) = @_;
-	$s->{out} = $s->{err} = '';
-	$s->{in} .= "$sql;\n\\echo done\n";
-	$s->{run}->pump until $s->{out} =~ /^done$/m || $s->{err} =~ /FATAL|lost|terminated/;
-	return $1 if $s->{err} =~ /(?:ERROR|FATAL):\s+([0-9A-Z]{5})/;
-	my $result = $s->{out};
-	$result =~ s/done\n\z//;
-	chomp $result;
-	return $result;
-}
-
-sub bye { my ($s) = @_; $s->{in} .= "\\q\n"; eval { $s->{run}->finish }; return; }
-
 sub try_login
 {
 	my ($role, $password) = @_;
@@ -85,7 +57,7 @@ my ($one, $two) = ('Granite-3-walnut-Teapot', 'Copper-5-meadow-Violin');
 is(error_as($node, 'anna', q{SELECT courier_pii.create_joint_account('keep', 'J1', 'J2')}), '42501', 'not everybody makes one');
 is(error_as($node, 'feng', q{SELECT courier_pii.create_joint_account('keep', 'J1', 'J1')}), '22023', 'of two people');
 is(error_as($node, 'feng', q{SELECT courier_pii.create_joint_account('keep', 'J1', 'J9')}), '22023', 'of the register');
-my $before = session('keep', 'Vermilion-7-cactus-Umbrella');
+my $before = session($node, 'keep', 'Vermilion-7-cactus-Umbrella');
 query_as($node, 'feng', q{SELECT courier_pii.create_joint_account('keep', 'J1', 'J2', 'maintenance')});
 isnt(ask($before, 'SELECT 7'), '7', 'its sessions end');
 is(try_login('keep', 'Vermilion-7-cactus-Umbrella'), '28P01', 'its old password, too');
@@ -113,12 +85,12 @@ is(query_as($node, 'zheng', q{SELECT changed_by_staff_no, reason FROM courier_pi
 
 # ---- the second person is present, or nothing runs ----
 
-my $keep = session('keep', "$one$two");
+my $keep = session($node, 'keep', "$one$two");
 is(ask($keep, 'SELECT 7'), 'PI006', 'alone no statement runs');
 is(ask($keep, 'TABLE parcel'), 'PI006', 'none on a table');
 is(ask($keep, 'DO $$ BEGIN END $$'), 'PI006', 'and no utility statement');
 is(error_as($node, 'anna', q{SELECT courier_pii.attend_joint('keep')}), '42501', 'the first person is not the second');
-my $bert = session('bert');
+my $bert = session($node, 'bert');
 is(ask($bert, q{SELECT courier_pii.attend_joint('keep')}), '', 'the second person comes');
 is(ask($keep, 'SELECT 7'), '7', 'and statements run');
 is(ask($keep, 'SELECT staff_no, login_role FROM courier_pii.actor'), 'J1|keep', 'it acts for the first person');
@@ -133,7 +105,7 @@ $keep->{run}->pump until $keep->{out} =~ /done/ || $keep->{err} =~ /FATAL/;
 like($keep->{err}, qr/ERROR:\s+57014/, 'which is cancelled when the second person disconnects (H10)');
 is(ask($keep, 'ROLLBACK'), '', 'the transaction can be ended');
 is(ask($keep, 'TABLE parcel'), 'PI006', 'further statements are refused: the session pauses (H10)');
-$bert = session('bert');
+$bert = session($node, 'bert');
 ask($bert, q{SELECT courier_pii.attend_joint('keep')});
 is(ask($keep, 'SELECT count(*) FROM parcel'), '1', 'until the person is back');
 is(ask($bert, 'SELECT courier_pii.leave_joint()'), '', 'leaving without disconnecting');
@@ -162,8 +134,8 @@ is(try_login('keep', $whole), '', 'the password is complete');
 
 # ---- somebody leaves ----
 
-$keep = session('keep', $whole);
-$bert = session('bert');
+$keep = session($node, 'keep', $whole);
+$bert = session($node, 'bert');
 ask($bert, q{SELECT courier_pii.attend_joint('keep')});
 is(ask($keep, 'SELECT 7'), '7', 'a session of both');
 query_as($node, 'chen', q{SELECT courier_pii.depart('J2', reason => 'left')});
