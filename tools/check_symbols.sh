@@ -21,9 +21,12 @@ result() {	# NAME PROBLEMS
 	fi
 }
 
+# in a tree that was not built yet
+[ -f "$library" ] || make -s -j2 with_llvm=no >/dev/null 2>&1
+
 if [ ! -f "$library" ]; then
 	echo "not ok - exported symbols"
-	echo "#   $library is missing: run make first"
+	echo "#   $library is missing, and make does not build it"
 	exit 1
 fi
 
