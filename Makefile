@@ -31,12 +31,14 @@ OBJS = \
 	src/crypto/custody.o \
 	src/crypto/custody_command.o \
 	src/crypto/epoch_table.o \
+	src/crypto/gcm.o \
 	src/crypto/handover.o \
 	src/crypto/keyring.o \
 	src/crypto/keyring_ask.o \
 	src/crypto/keystore.o \
 	src/crypto/locked.o \
 	src/crypto/mac.o \
+	src/crypto/nonce.o \
 	src/crypto/shamir.o \
 	src/crypto/signature.o \
 	src/crypto/store_watch.o \

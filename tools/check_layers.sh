@@ -72,7 +72,7 @@ pure=
 for pattern in 'src/mask/*.[ch]' 'src/sealed/envelope.[ch]' \
 	'src/sealed/normalise.[ch]' 'src/crypto/cipher.[ch]' 'src/crypto/mac.[ch]' 'src/crypto/signature.[ch]' \
 	'src/policy/matrix.[ch]' 'src/policy/condition.[ch]' 'src/policy/suspect_text.[ch]' \
-	'src/crypto/shamir.[ch]' \
+	'src/crypto/gcm.[ch]' 'src/crypto/nonce.[ch]' 'src/crypto/shamir.[ch]' \
 	'src/crypto/wrap.[ch]' \
 	'src/audit/redact.[ch]' 'src/people/password_rule.[ch]' 'src/base/secret.[ch]' 'src/base/classes.h'; do
 	for file in $pattern; do

@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * cipher.c
- *	  AEAD, key derivation and nonces over OpenSSL's EVP.
+ *	  AEAD and key derivation over OpenSSL.
  *
  * AES-256-GCM with random 96-bit nonces (NIST SP 800-38D, section 8.2.2), and
  * the suites of Chinese commercial cryptography: SM4 in counter mode with
- * HMAC-SM3 over the ciphertext, and SM4-GCM where OpenSSL has it.
+ * HMAC-SM3 over the ciphertext, and SM4-GCM where OpenSSL has it.  GCM of
+ * short texts is in gcm.c.
  *
  *-------------------------------------------------------------------------
  */
 #include "crypto/cipher.h"
 
-#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,20 +22,18 @@
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
+#include <openssl/provider.h>
 #include <openssl/rand.h>
 
 #include "base/secret.h"
+#include "crypto/gcm.h"
 
 struct CpiiCipher
 {
 	CpiiSuite	suite;
 	EVP_CIPHER_CTX *enc;
 	EVP_CIPHER_CTX *dec;
-	bool		short_way;
-	/* see nonce_param(): made once, only the places of the bytes change */
-	OSSL_PARAM	enc_nonce[2];
-	OSSL_PARAM	enc_tag[2];
-	OSSL_PARAM	dec_nonce[3];	/* tag, nonce */
+	CpiiGcm    *gcm;			/* GCM of short texts; may be NULL */
 	CpiiMac    *mac;			/* of suites that are cipher and MAC */
 };
 
@@ -43,105 +41,101 @@ typedef struct SuiteInfo
 {
 	const char *name;
 	const char *algorithm;		/* of EVP_CIPHER_fetch */
+	const char *block_algorithm;	/* of GCM: the block cipher alone */
 	int			keylen;			/* bytes of the data key that the cipher takes */
 	bool		aead;
 	EVP_CIPHER *cipher;			/* fetched once */
+	EVP_CIPHER *block_cipher;	/* likewise; NULL: use EVP's GCM for all texts */
 	bool		probed;
-	bool		short_way;		/* see nonce_param(); probed with the cipher */
 } SuiteInfo;
 
 /* by suite number; number 0 is unused */
 static SuiteInfo suites[CPII_SUITE_LAST + 1] = {
-	{NULL, NULL, 0, false, NULL, true, false},
-	{"AES-256-GCM", "AES-256-GCM", 32, true, NULL, false, false},
-	{"SM4-CTR-HMAC-SM3", "SM4-CTR", 16, false, NULL, false, false},
-	{"SM4-GCM", "SM4-GCM", 16, true, NULL, false, false},
+	{NULL, NULL, NULL, 0, false, NULL, NULL, true},
+	{"AES-256-GCM", "AES-256-GCM", "AES-256-ECB", 32, true, NULL, NULL, false},
+	{"SM4-CTR-HMAC-SM3", "SM4-CTR", NULL, 16, false, NULL, NULL, false},
+	{"SM4-GCM", "SM4-GCM", "SM4-ECB", 16, true, NULL, NULL, false},
 };
-
-#define NONCE_POOL_LEN 4096
-
-static unsigned char nonce_pool[NONCE_POOL_LEN];
-static size_t nonce_pool_used = NONCE_POOL_LEN;
 
 static bool hkdf(const char *digest, const unsigned char *key, size_t keylen,
 				 const unsigned char *salt, size_t saltlen,
 				 const unsigned char *info, size_t infolen,
 				 unsigned char out[CPII_KEY_LEN]);
 
-/*
- * Parameters that set the nonce of a GCM context, and the tag that is expected.
- *
- * The usual call, EVP_CipherInit_ex2, asks the cipher for the length of its
- * nonce through a list of parameters, which takes a third of what opening a
- * short value takes.  GCM takes a whole nonce as a parameter too: the "fixed"
- * part with the length -1 (EVP_CTRL_AEAD_SET_IV_FIXED).  A context whose nonce
- * was used up refuses to go on without a new one, so a nonce that was not
- * taken can never mean that the last one is used again.
- */
-static OSSL_PARAM
-nonce_param(const unsigned char *nonce)
-{
-	return OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED,
-											 (void *) nonce, (size_t) -1);
-}
-
-static OSSL_PARAM
-tag_param(const unsigned char *tag)
-{
-	return OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG,
-											 (void *) tag, CPII_AEAD_TAG_LEN);
-}
-
-/* one text by each way: the same, and no second text without a new nonce? */
+/* GCM of a text of any length by EVP */
 static bool
-same_both_ways(EVP_CIPHER_CTX *usual, EVP_CIPHER_CTX *brief,
-			   const unsigned char nonce[CPII_NONCE_LEN])
+long_seal(EVP_CIPHER_CTX *ctx, const unsigned char nonce[CPII_NONCE_LEN],
+		  const unsigned char *aad, size_t aadlen,
+		  const unsigned char *aad2, size_t aad2len,
+		  const unsigned char *in, size_t inlen,
+		  unsigned char *out, unsigned char tag[CPII_AEAD_TAG_LEN])
 {
-	static const unsigned char text[20] = {1, 2, 3};
-	OSSL_PARAM	params[2];
-	unsigned char a[48];
-	unsigned char b[48];
-	unsigned char tag_a[CPII_AEAD_TAG_LEN];
-	unsigned char tag_b[CPII_AEAD_TAG_LEN];
+	unsigned char dummy[16];
 	int			len;
 
-	params[0] = nonce_param(nonce);
-	params[1] = OSSL_PARAM_construct_end();
-	return EVP_EncryptInit_ex2(usual, NULL, NULL, nonce, NULL) == 1 &&
-		EVP_CIPHER_CTX_set_params(brief, params) == 1 &&
-		EVP_EncryptUpdate(usual, a, &len, text, sizeof(text)) == 1 &&
-		EVP_EncryptUpdate(brief, b, &len, text, sizeof(text)) == 1 &&
-		EVP_EncryptFinal_ex(usual, a + sizeof(text), &len) == 1 &&
-		EVP_EncryptFinal_ex(brief, b + sizeof(text), &len) == 1 &&
-		EVP_CIPHER_CTX_ctrl(usual, EVP_CTRL_AEAD_GET_TAG, sizeof(tag_a), tag_a) == 1 &&
-		EVP_CIPHER_CTX_ctrl(brief, EVP_CTRL_AEAD_GET_TAG, sizeof(tag_b), tag_b) == 1 &&
-		memcmp(a, b, sizeof(text)) == 0 &&
-		memcmp(tag_a, tag_b, sizeof(tag_a)) == 0 &&
-		EVP_EncryptUpdate(brief, b, &len, text, sizeof(text)) != 1;
+	return EVP_EncryptInit_ex2(ctx, NULL, NULL, nonce, NULL) == 1 &&
+		EVP_EncryptUpdate(ctx, NULL, &len, aad, (int) aadlen) == 1 &&
+		(aad2len == 0 || EVP_EncryptUpdate(ctx, NULL, &len, aad2, (int) aad2len) == 1) &&
+		(inlen == 0 || EVP_EncryptUpdate(ctx, out, &len, in, (int) inlen) == 1) &&
+		EVP_EncryptFinal_ex(ctx, dummy, &len) == 1 &&
+		EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, CPII_AEAD_TAG_LEN, tag) == 1;
 }
 
-/* does this library take nonces by nonce_param()? */
 static bool
-short_way_works(const SuiteInfo *info)
+long_open(EVP_CIPHER_CTX *ctx, const unsigned char nonce[CPII_NONCE_LEN],
+		  const unsigned char *aad, size_t aadlen,
+		  const unsigned char *aad2, size_t aad2len,
+		  const unsigned char *in, size_t inlen,
+		  const unsigned char tag[CPII_AEAD_TAG_LEN], unsigned char *out)
+{
+	unsigned char dummy[16];
+	int			len;
+
+	return EVP_DecryptInit_ex2(ctx, NULL, NULL, nonce, NULL) == 1 &&
+		EVP_DecryptUpdate(ctx, NULL, &len, aad, (int) aadlen) == 1 &&
+		(aad2len == 0 || EVP_DecryptUpdate(ctx, NULL, &len, aad2, (int) aad2len) == 1) &&
+		(inlen == 0 || EVP_DecryptUpdate(ctx, out, &len, in, (int) inlen) == 1) &&
+		EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, CPII_AEAD_TAG_LEN,
+							(void *) tag) == 1 &&
+		EVP_DecryptFinal_ex(ctx, dummy, &len) == 1;
+}
+
+/*
+ * GCM by gcm.c is for OpenSSL's own provider: one that was certified, or sits
+ * in hardware, is used for what it is there for.
+ */
+static bool
+is_default_provider(const EVP_CIPHER *cipher)
+{
+	const OSSL_PROVIDER *provider = EVP_CIPHER_get0_provider(cipher);
+	const char *name = provider ? OSSL_PROVIDER_get0_name(provider) : NULL;
+
+	return name != NULL && strcmp(name, "default") == 0;
+}
+
+/* two blocks and a bit sealed by each way: the same? */
+static bool
+same_as_evp(const SuiteInfo *info)
 {
 	static const unsigned char key[CPII_KEY_LEN] = {7};
-	EVP_CIPHER_CTX *usual = EVP_CIPHER_CTX_new();
-	EVP_CIPHER_CTX *brief = EVP_CIPHER_CTX_new();
-	unsigned char nonce[CPII_NONCE_LEN];
+	static const unsigned char nonce[CPII_NONCE_LEN] = {5};
+	static const unsigned char text[37] = {1, 2, 3};
+	unsigned char a[sizeof(text)];
+	unsigned char b[sizeof(text)];
+	unsigned char tag_a[CPII_AEAD_TAG_LEN];
+	unsigned char tag_b[CPII_AEAD_TAG_LEN];
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	CpiiGcm    *gcm = cpii_gcm_new(info->block_cipher, key);
 	bool		ok;
 
-	ok = usual != NULL && brief != NULL &&
-		EVP_EncryptInit_ex2(usual, info->cipher, key, NULL, NULL) == 1 &&
-		EVP_EncryptInit_ex2(brief, info->cipher, key, NULL, NULL) == 1;
-	for (int i = 0; ok && i < 4; i++)
-	{
-		memset(nonce, i * 37, sizeof(nonce));
-		ok = same_both_ways(usual, brief, nonce);
-	}
-	EVP_CIPHER_CTX_free(usual);
-	EVP_CIPHER_CTX_free(brief);
-	/* a refusal was asked for; nobody is to find its message */
-	ERR_clear_error();
+	ok = ctx != NULL && gcm != NULL &&
+		EVP_EncryptInit_ex2(ctx, info->cipher, key, NULL, NULL) == 1 &&
+		long_seal(ctx, nonce, key, sizeof(key), NULL, 0, text, sizeof(text), a, tag_a) &&
+		cpii_gcm_seal(gcm, nonce, key, sizeof(key), text, sizeof(text), b, tag_b) &&
+		memcmp(a, b, sizeof(text)) == 0 &&
+		memcmp(tag_a, tag_b, sizeof(tag_a)) == 0;
+	EVP_CIPHER_CTX_free(ctx);
+	cpii_gcm_free(gcm);
 	return ok;
 }
 
@@ -168,8 +162,15 @@ suite_info(int suite)
 			}
 			EVP_MD_free(md);
 		}
-		info->short_way = info->cipher != NULL && info->aead &&
-			short_way_works(info);
+		if (info->cipher != NULL && info->aead && is_default_provider(info->cipher))
+			info->block_cipher = EVP_CIPHER_fetch(NULL, info->block_algorithm, NULL);
+		if (info->block_cipher != NULL && !same_as_evp(info))
+		{
+			EVP_CIPHER_free(info->block_cipher);
+			info->block_cipher = NULL;
+		}
+		/* what is not offered is no error */
+		ERR_clear_error();
 		info->probed = true;
 	}
 	return info;
@@ -245,20 +246,17 @@ cpii_cipher_new(CpiiSuite suite, const unsigned char key[CPII_KEY_LEN])
 	if (cipher == NULL)
 		return NULL;
 	cipher->suite = suite;
-	cipher->short_way = info->short_way;
-	cipher->enc_nonce[0] = nonce_param(NULL);
-	cipher->enc_nonce[1] = OSSL_PARAM_construct_end();
-	cipher->enc_tag[0] = tag_param(NULL);
-	cipher->enc_tag[1] = OSSL_PARAM_construct_end();
-	cipher->dec_nonce[0] = tag_param(NULL);
-	cipher->dec_nonce[1] = nonce_param(NULL);
-	cipher->dec_nonce[2] = OSSL_PARAM_construct_end();
 	cipher->enc = EVP_CIPHER_CTX_new();
 	cipher->dec = EVP_CIPHER_CTX_new();
 	ok = cipher->enc != NULL && cipher->dec != NULL &&
 		cipher_keys(suite, key, cipher_key, mac_key) &&
 		EVP_EncryptInit_ex2(cipher->enc, info->cipher, cipher_key, NULL, NULL) == 1 &&
 		EVP_DecryptInit_ex2(cipher->dec, info->cipher, cipher_key, NULL, NULL) == 1;
+	if (ok && info->block_cipher != NULL)
+	{
+		cipher->gcm = cpii_gcm_new(info->block_cipher, cipher_key);
+		ok = cipher->gcm != NULL;
+	}
 	if (ok && !info->aead)
 	{
 		cipher->mac = cpii_mac_new_digest(CPII_DIGEST_SM3, mac_key, sizeof(mac_key));
@@ -282,6 +280,7 @@ cpii_cipher_free(CpiiCipher *cipher)
 	/* OpenSSL wipes key schedules when it frees a context */
 	EVP_CIPHER_CTX_free(cipher->enc);
 	EVP_CIPHER_CTX_free(cipher->dec);
+	cpii_gcm_free(cipher->gcm);
 	cpii_mac_free(cipher->mac);
 	free(cipher);
 }
@@ -339,26 +338,26 @@ counter_mode(EVP_CIPHER_CTX *ctx, const unsigned char nonce[CPII_NONCE_LEN],
 		(inlen == 0 || EVP_EncryptUpdate(ctx, out, &len, in, (int) inlen) == 1);
 }
 
-typedef int (*Update) (EVP_CIPHER_CTX *ctx, unsigned char *out, int *outlen,
-					   const unsigned char *in, int inlen);
+/* both parts of the associated data in one piece, NULL when they are too long */
+#define AAD_ROOM 64
 
-/* both parts of the associated data; in one call when they are short */
-static inline bool
-put_aad(EVP_CIPHER_CTX *ctx, Update update, const unsigned char *aad,
-		size_t aadlen, const unsigned char *aad2, size_t aad2len)
+static inline const unsigned char *
+join_aad(const unsigned char *aad, size_t aadlen, const unsigned char *aad2,
+		 size_t aad2len, unsigned char room[AAD_ROOM])
 {
-	unsigned char both[64];
-	int			len;
+	if (aad2len == 0)
+		return aad;
+	if (aadlen + aad2len > AAD_ROOM)
+		return NULL;
+	memcpy(room, aad, aadlen);
+	memcpy(room + aadlen, aad2, aad2len);
+	return room;
+}
 
-	if (aadlen + aad2len <= sizeof(both))
-	{
-		memcpy(both, aad, aadlen);
-		if (aad2len > 0)
-			memcpy(both + aadlen, aad2, aad2len);
-		return update(ctx, NULL, &len, both, (int) (aadlen + aad2len)) == 1;
-	}
-	return update(ctx, NULL, &len, aad, (int) aadlen) == 1 &&
-		(aad2len == 0 || update(ctx, NULL, &len, aad2, (int) aad2len) == 1);
+bool
+cpii_cipher_nonce(CpiiCipher *cipher, unsigned char nonce[CPII_NONCE_LEN])
+{
+	return cipher->gcm != NULL ? cpii_gcm_nonce(cipher->gcm, nonce) : cpii_nonce(nonce);
 }
 
 bool
@@ -368,42 +367,19 @@ cpii_cipher_seal(CpiiCipher *cipher, const unsigned char nonce[CPII_NONCE_LEN],
 				 const unsigned char *in, size_t inlen,
 				 unsigned char *out, unsigned char tag[CPII_AEAD_TAG_LEN])
 {
-	unsigned char dummy[16];
-	int			len;
+	unsigned char room[AAD_ROOM];
+	const unsigned char *joined;
 
 	if (cipher->mac != NULL)
 		return counter_mode(cipher->enc, nonce, in, inlen, out) &&
 			outer_mac(cipher->mac, nonce, aad, aadlen, aad2, aad2len,
 					  out, inlen, tag);
-	cipher->enc_nonce[0].data = (void *) nonce;
-	/* the control function would take longer */
-	cipher->enc_tag[0].data = tag;
-	return (cipher->short_way ?
-			EVP_CIPHER_CTX_set_params(cipher->enc, cipher->enc_nonce) == 1 :
-			EVP_EncryptInit_ex2(cipher->enc, NULL, NULL, nonce, NULL) == 1) &&
-		put_aad(cipher->enc, EVP_EncryptUpdate, aad, aadlen, aad2, aad2len) &&
-		(inlen == 0 ||
-		 EVP_EncryptUpdate(cipher->enc, out, &len, in, (int) inlen) == 1) &&
-		EVP_EncryptFinal_ex(cipher->enc, dummy, &len) == 1 &&
-		EVP_CIPHER_CTX_get_params(cipher->enc, cipher->enc_tag) == 1;
-}
-
-/* set the nonce, and the tag that is to come out */
-static inline bool
-expect(CpiiCipher *cipher, const unsigned char nonce[CPII_NONCE_LEN],
-	   const unsigned char tag[CPII_AEAD_TAG_LEN])
-{
-	OSSL_PARAM	params[2];
-
-	if (cipher->short_way)
-	{
-		cipher->dec_nonce[0].data = (void *) tag;
-		cipher->dec_nonce[1].data = (void *) nonce;
-		return EVP_CIPHER_CTX_set_params(cipher->dec, cipher->dec_nonce) == 1;
-	}
-	params[0] = tag_param(tag);
-	params[1] = OSSL_PARAM_construct_end();
-	return EVP_DecryptInit_ex2(cipher->dec, NULL, NULL, nonce, params) == 1;
+	if (cipher->gcm != NULL && inlen <= CPII_GCM_TEXT_MAX &&
+		(joined = join_aad(aad, aadlen, aad2, aad2len, room)) != NULL)
+		return cpii_gcm_seal(cipher->gcm, nonce, joined, aadlen + aad2len,
+							 in, inlen, out, tag);
+	return long_seal(cipher->enc, nonce, aad, aadlen, aad2, aad2len,
+					 in, inlen, out, tag);
 }
 
 bool
@@ -414,26 +390,27 @@ cpii_cipher_open(CpiiCipher *cipher, const unsigned char nonce[CPII_NONCE_LEN],
 				 const unsigned char tag[CPII_AEAD_TAG_LEN],
 				 unsigned char *out)
 {
-	unsigned char dummy[16];
-	int			len;
+	unsigned char room[AAD_ROOM];
+	unsigned char mac[CPII_AEAD_TAG_LEN];
+	const unsigned char *joined;
+	bool		ok;
 
 	if (cipher->mac != NULL)
-	{
 		/* nothing is decrypted before its tag is known to be right */
-		if (outer_mac(cipher->mac, nonce, aad, aadlen, aad2, aad2len,
-					  in, inlen, dummy) &&
-			cpii_secret_equal(dummy, tag, CPII_AEAD_TAG_LEN) &&
-			counter_mode(cipher->enc, nonce, in, inlen, out))
-			return true;
-	}
-	else if (expect(cipher, nonce, tag) &&
-			 put_aad(cipher->dec, EVP_DecryptUpdate, aad, aadlen, aad2, aad2len) &&
-			 (inlen == 0 ||
-			  EVP_DecryptUpdate(cipher->dec, out, &len, in, (int) inlen) == 1) &&
-			 EVP_DecryptFinal_ex(cipher->dec, dummy, &len) == 1)
-		return true;
-	cpii_wipe(out, inlen);
-	return false;
+		ok = outer_mac(cipher->mac, nonce, aad, aadlen, aad2, aad2len,
+					   in, inlen, mac) &&
+			cpii_secret_equal(mac, tag, CPII_AEAD_TAG_LEN) &&
+			counter_mode(cipher->enc, nonce, in, inlen, out);
+	else if (cipher->gcm != NULL && inlen <= CPII_GCM_TEXT_MAX &&
+			 (joined = join_aad(aad, aadlen, aad2, aad2len, room)) != NULL)
+		ok = cpii_gcm_open(cipher->gcm, nonce, joined, aadlen + aad2len,
+						   in, inlen, tag, out);
+	else
+		ok = long_open(cipher->dec, nonce, aad, aadlen, aad2, aad2len,
+					   in, inlen, tag, out);
+	if (!ok)
+		cpii_wipe(out, inlen);
+	return ok;
 }
 
 static bool
@@ -477,33 +454,4 @@ bool
 cpii_random(unsigned char *out, size_t len)
 {
 	return RAND_bytes(out, (int) len) == 1;
-}
-
-/* a child must not use what its parent will use too */
-static void
-drop_nonce_pool(void)
-{
-	nonce_pool_used = NONCE_POOL_LEN;
-	cpii_wipe(nonce_pool, NONCE_POOL_LEN);
-}
-
-bool
-cpii_nonce(unsigned char out[CPII_NONCE_LEN])
-{
-	static bool watching_fork = false;
-
-	if (nonce_pool_used + CPII_NONCE_LEN > NONCE_POOL_LEN)
-	{
-		if (!watching_fork &&
-			pthread_atfork(NULL, NULL, drop_nonce_pool) != 0)
-			return false;
-		watching_fork = true;
-		if (!cpii_random(nonce_pool, NONCE_POOL_LEN))
-			return false;
-		nonce_pool_used = 0;
-	}
-	memcpy(out, nonce_pool + nonce_pool_used, CPII_NONCE_LEN);
-	cpii_wipe(nonce_pool + nonce_pool_used, CPII_NONCE_LEN);
-	nonce_pool_used += CPII_NONCE_LEN;
-	return true;
 }

@@ -1,11 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * cipher.h
- *	  AEAD, key derivation and nonces over OpenSSL's EVP.
+ *	  AEAD and key derivation over OpenSSL.
  *
  * Pure: no catalog, no settings, no palloc, no ereport.  Contexts are keyed
- * once and reused; per value only the nonce is set (four times cheaper than a
- * new context).  Functions that can fail return false and leave no plaintext
+ * once and reused (four times cheaper than a new one a value).  Functions that can fail return false and leave no plaintext
  * behind.
  *
  *-------------------------------------------------------------------------
@@ -17,9 +16,9 @@
 #include <stddef.h>
 
 #include "crypto/mac.h"
+#include "crypto/nonce.h"
 
 #define CPII_KEY_LEN 32
-#define CPII_NONCE_LEN 12
 #define CPII_AEAD_TAG_LEN 16
 
 /* suite numbers are written into every sealed value */
@@ -47,6 +46,12 @@ extern CpiiCipher *cpii_cipher_new(CpiiSuite suite, const unsigned char key[CPII
 extern void cpii_cipher_free(CpiiCipher *cipher);
 extern CpiiSuite cpii_cipher_suite(const CpiiCipher *cipher);
 
+/*
+ * A fresh nonce for the next cpii_cipher_seal with this cipher, which then may
+ * find that part of its work was done ahead.  False: there is no randomness.
+ */
+extern bool cpii_cipher_nonce(CpiiCipher *cipher, unsigned char nonce[CPII_NONCE_LEN]);
+
 /* out has room for inlen bytes; in and out may not overlap */
 extern bool cpii_cipher_seal(CpiiCipher *cipher,
 							 const unsigned char nonce[CPII_NONCE_LEN],
@@ -73,11 +78,5 @@ extern bool cpii_hkdf(const unsigned char *key, size_t keylen,
 
 /* bytes for keys and identifiers, straight from the generator */
 extern bool cpii_random(unsigned char *out, size_t len);
-
-/*
- * A fresh random nonce from a pool of this process (the pool is void after
- * fork, and used bytes are wiped).
- */
-extern bool cpii_nonce(unsigned char out[CPII_NONCE_LEN]);
 
 #endif							/* CPII_CIPHER_H */

@@ -11,6 +11,7 @@
  */
 #include "crypto/mac.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,6 +133,8 @@ one_block(CpiiMac *mac, const unsigned char *in, size_t inlen,
 {
 	const unsigned char *mask = inlen == BLOCK ? mac->whole : mac->padded;
 	unsigned char block[BLOCK] = {0};
+	uint64_t	halves[2];
+	uint64_t	masks[2];
 	int			len;
 	bool		ok;
 
@@ -139,11 +142,14 @@ one_block(CpiiMac *mac, const unsigned char *in, size_t inlen,
 		memcpy(block, in, inlen);
 	if (inlen < BLOCK)
 		block[inlen] = 0x80;
-	for (int i = 0; i < BLOCK; i++)
-		block[i] ^= mask[i];
-	ok = EVP_EncryptUpdate(mac->block, out, &len, block, BLOCK) == 1 &&
+	memcpy(halves, block, BLOCK);
+	memcpy(masks, mask, BLOCK);
+	halves[0] ^= masks[0];
+	halves[1] ^= masks[1];
+	ok = EVP_EncryptUpdate(mac->block, out, &len, (unsigned char *) halves, BLOCK) == 1 &&
 		len == BLOCK;
-	cpii_wipe(block, sizeof(block));
+	cpii_wipe_few(block, sizeof(block));
+	cpii_wipe_few(halves, sizeof(halves));
 	return ok;
 }
 

@@ -164,7 +164,7 @@ seal_with(int class_id, int flags, const char *text, size_t len)
 	cpii_envelope_header(start, cpii_cipher_suite(cipher), flags, class_id, epoch);
 	p = write_tags(class_id, epoch, flags, text, len,
 				   start + CPII_ENVELOPE_HEADER_LEN);
-	if (!cpii_nonce(p) ||
+	if (!cpii_cipher_nonce(cipher, p) ||
 		!cpii_cipher_seal(cipher, p, start, p - start,
 						  cpii_keyring_installation(), CPII_INSTALLATION_LEN,
 						  (const unsigned char *) text, len,

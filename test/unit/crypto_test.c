@@ -15,6 +15,7 @@
 
 #include "tap.h"
 #include "crypto/cipher.h"
+#include "crypto/gcm.h"
 #include "crypto/shamir.h"
 #include "crypto/wrap.h"
 
@@ -151,6 +152,155 @@ nonces(void)
 	tap_ok(cpii_nonce(mine) && read(ends[0], theirs, sizeof(theirs)) == sizeof(theirs) &&
 		   waitpid(child, NULL, 0) == child &&
 		   memcmp(mine, theirs, sizeof(mine)) != 0, "a child draws other nonces");
+}
+
+/* EVP's GCM, to compare with */
+static bool
+evp_gcm(const unsigned char *key, const unsigned char *nonce, const unsigned char *aad,
+		size_t aadlen, const unsigned char *in, size_t inlen,
+		unsigned char *out, unsigned char *tag)
+{
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	int			len;
+	bool		ok;
+
+	ok = EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, nonce) == 1 &&
+		EVP_EncryptUpdate(ctx, NULL, &len, aad, (int) aadlen) == 1 &&
+		EVP_EncryptUpdate(ctx, out, &len, in, (int) inlen) == 1 &&
+		EVP_EncryptFinal_ex(ctx, out + inlen, &len) == 1 &&
+		EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, 16, tag) == 1;
+	EVP_CIPHER_CTX_free(ctx);
+	return ok;
+}
+
+/* short texts by gcm.c: the bytes of EVP, whatever was made ahead */
+static void
+short_gcm(void)
+{
+	unsigned char key[32];
+	unsigned char aad[64];
+	unsigned char in[CPII_GCM_TEXT_MAX];
+	unsigned char nonce[12];
+	unsigned char other[12] = {9};
+	unsigned char out[CPII_GCM_TEXT_MAX];
+	unsigned char want[CPII_GCM_TEXT_MAX + 16];
+	unsigned char back[CPII_GCM_TEXT_MAX];
+	unsigned char tag[16];
+	unsigned char want_tag[16];
+	unsigned char seen[200][12];
+	bool		same_bytes = true;
+	bool		opens = true;
+	bool		given = true;
+	bool		differ = true;
+	EVP_CIPHER *ecb = EVP_CIPHER_fetch(NULL, "AES-256-ECB", NULL);
+	CpiiGcm    *gcm;
+	int			ends[2];
+	pid_t		child;
+
+	for (size_t i = 0; i < sizeof(in); i++)
+		in[i] = (unsigned char) (i * 13 + 1);
+	for (size_t i = 0; i < 64; i++)
+		aad[i] = (unsigned char) (i * 7 + 3);
+	for (size_t i = 0; i < 32; i++)
+		key[i] = (unsigned char) (i * 5 + 2);
+	gcm = cpii_gcm_new(ecb, key);
+	for (size_t round = 0; gcm != NULL && round < 4; round++)
+		for (size_t len = 0; len <= CPII_GCM_TEXT_MAX; len++)
+		{
+			/* rising, falling and mixed lengths, so that widths are met and missed */
+			size_t		n = round == 0 ? len : round == 1 ? CPII_GCM_TEXT_MAX - len : len * 37 % (CPII_GCM_TEXT_MAX + 1);
+			size_t		aadlen = round == 3 ? len % 65 : 50;
+
+			if (!cpii_gcm_nonce(gcm, nonce) ||
+				!cpii_gcm_seal(gcm, nonce, aad, aadlen, in, n, out, tag) ||
+				!evp_gcm(key, nonce, aad, aadlen, in, n, want, want_tag) ||
+				memcmp(out, want, n) != 0 || memcmp(tag, want_tag, 16) != 0)
+				same_bytes = false;
+			/* opening in between must not touch what was made ahead */
+			if (!cpii_gcm_open(gcm, nonce, aad, aadlen, out, n, tag, back) ||
+				memcmp(back, in, n) != 0)
+				opens = false;
+			/* the same nonce once more: its blocks are gone, the bytes the same */
+			if (!cpii_gcm_seal(gcm, nonce, aad, aadlen, in, n, out, tag) ||
+				memcmp(out, want, n) != 0 || memcmp(tag, want_tag, 16) != 0)
+				given = false;
+			/* a nonce that was drawn and not used, and one of the caller's own */
+			if (!cpii_gcm_nonce(gcm, nonce) ||
+				!cpii_gcm_seal(gcm, other, aad, aadlen, in, n, out, tag) ||
+				!evp_gcm(key, other, aad, aadlen, in, n, want, want_tag) ||
+				memcmp(out, want, n) != 0 || memcmp(tag, want_tag, 16) != 0)
+				given = false;
+			tag[n % 16] ^= 1;
+			if (cpii_gcm_open(gcm, other, aad, aadlen, out, n, tag, back))
+				opens = false;
+		}
+	tap_ok(gcm != NULL && same_bytes, "GCM of short texts is GCM");
+	tap_ok(opens, "and opens, or refuses");
+	tap_ok(given, "with nonces of others, and with one that was used");
+	tap_ok(!cpii_gcm_seal(gcm, other, aad, 1, in, CPII_GCM_TEXT_MAX + 1, out, tag) &&
+		   !cpii_gcm_open(gcm, other, aad, 1, in, CPII_GCM_TEXT_MAX + 1, tag, out),
+		   "longer texts are refused");
+	for (int i = 0; i < 200; i++)
+	{
+		if (!cpii_gcm_nonce(gcm, seen[i]))
+			differ = false;
+		for (int k = 0; k < i; k++)
+			if (memcmp(seen[i], seen[k], 12) == 0)
+				differ = false;
+	}
+	tap_ok(differ, "no nonce twice");
+	if (pipe(ends) != 0 || (child = fork()) < 0)
+		abort();
+	if (child == 0)
+	{
+		if (!cpii_gcm_nonce(gcm, nonce) || write(ends[1], nonce, 12) != 12)
+			_exit(1);
+		_exit(0);
+	}
+	tap_ok(cpii_gcm_nonce(gcm, nonce) && read(ends[0], other, 12) == 12 &&
+		   waitpid(child, NULL, 0) == child && memcmp(nonce, other, 12) != 0,
+		   "a child does not use what was made ahead for its parent");
+	cpii_gcm_free(gcm);
+	EVP_CIPHER_free(ecb);
+}
+
+/* the cipher gives EVP's bytes on both sides of the length where the way changes */
+static void
+all_lengths(void)
+{
+	unsigned char key[32] = {3};
+	unsigned char aad[80] = {4};
+	unsigned char nonce[12];
+	unsigned char in[300];
+	unsigned char out[300];
+	unsigned char want[316];
+	unsigned char tag[16];
+	unsigned char want_tag[16];
+	CpiiCipher *cipher = cpii_cipher_new(CPII_SUITE_AES_256_GCM, key);
+	bool		all = cipher != NULL;
+
+	for (size_t i = 0; i < sizeof(in); i++)
+		in[i] = (unsigned char) (i * 31);
+	for (size_t len = 0; all && len <= sizeof(in); len++)
+	{
+		/* associated data in two parts, short and long ones */
+		size_t		part = len % 65;
+
+		all = cpii_cipher_nonce(cipher, nonce) &&
+			cpii_cipher_seal(cipher, nonce, aad, part, aad + part, 16, in, len, out, tag) &&
+			evp_gcm(key, nonce, aad, part + 16, in, len, want, want_tag) &&
+			memcmp(out, want, len) == 0 && memcmp(tag, want_tag, 16) == 0 &&
+			cpii_cipher_open(cipher, nonce, aad, part, aad + part, 16, out, len, tag, want) &&
+			memcmp(want, in, len) == 0;
+		tag[0] ^= 1;
+		if (cpii_cipher_open(cipher, nonce, aad, part, aad + part, 16, out, len, tag, want))
+			all = false;
+		for (size_t i = 0; i < len; i++)
+			if (want[i] != 0)
+				all = false;
+	}
+	tap_ok(all, "texts of all lengths");
+	cpii_cipher_free(cipher);
 }
 
 /* RFC 8998, A.1: that this OpenSSL's SM4-GCM is the standard's */
@@ -445,6 +595,8 @@ main(void)
 	keyed_hashes();
 	short_cmac();
 	nonces();
+	short_gcm();
+	all_lengths();
 	sm4_gcm();
 	derivation();
 	aes();
