@@ -50,6 +50,7 @@ OBJS = \
 	src/sealed/operators.o \
 	src/sealed/seal.o \
 	src/sealed/search.o \
+	src/sealed/search_tag.o \
 	src/sealed/tail.o \
 	src/sealed/type_io.o \
 	src/mask/account_no.o \

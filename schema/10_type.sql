@@ -166,6 +166,12 @@ CREATE OPERATOR CLASS courier_pii.sealed_ops
     FUNCTION 1 courier_pii.sealed_hash(courier_pii.sealed),
     FUNCTION 2 courier_pii.sealed_hash_extended(courier_pii.sealed, bigint);
 
+-- what "=" compares, to be indexed
+CREATE FUNCTION courier_pii.search_tag(courier_pii.sealed) RETURNS bytea
+    AS 'MODULE_PATHNAME', 'cpii_search_tag' LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+CREATE FUNCTION courier_pii.search_tags(courier_pii.sealed[]) RETURNS bytea[]
+    AS 'MODULE_PATHNAME', 'cpii_search_tags' LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+
 -- the last four characters, by a keyed tag in the header
 CREATE FUNCTION courier_pii.tail4(courier_pii.sealed) RETURNS integer
     AS 'MODULE_PATHNAME', 'cpii_tail4' LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;

@@ -75,6 +75,8 @@ COMMENT ON FUNCTION courier_pii.search_key(courier_pii.sealed, integer) IS 'the 
 COMMENT ON FUNCTION courier_pii.search_key(text, integer, boolean) IS 'the other side of a search: asks for permission, counts a probe';
 COMMENT ON FUNCTION courier_pii.search_keys(courier_pii.sealed[], integer) IS 'the other side of a search for any of several values: a probe each';
 COMMENT ON FUNCTION courier_pii.search_keys(text[], integer, boolean) IS 'the other side of a search for any of several values: a probe each';
+COMMENT ON FUNCTION courier_pii.search_tag(courier_pii.sealed) IS 'what "=" compares of a value, to be indexed; NULL where values carry no search tag';
+COMMENT ON FUNCTION courier_pii.search_tags(courier_pii.sealed[]) IS 'the same of each element';
 COMMENT ON FUNCTION courier_pii.tail4(courier_pii.sealed) IS 'keyed tag of the last four characters, to be indexed';
 COMMENT ON FUNCTION courier_pii.tail4(text) IS 'the same for a protected column of a masked view, to be compared with tail4_of()';
 COMMENT ON FUNCTION courier_pii.tail4_of(text, text) IS 'what tail4() of values with these last characters is: asks for permission, counts a probe';

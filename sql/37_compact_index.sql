@@ -15,6 +15,14 @@ CREATE TABLE o AS SELECT * FROM t WHERE id <= 20000;
 CREATE INDEX t_phone ON t (phone);
 CREATE INDEX o_phone ON o (phone);
 SELECT pg_relation_size('t_phone') AS plain \gset
+-- the same numbers again and again, as of people who get many parcels
+CREATE TABLE again AS SELECT i AS id, (13800000000 + i % 2000)::text AS phone, (13900000000 + i % 3000)::text AS other FROM generate_series(1, 20000) i;
+CREATE INDEX again_id ON again (id);
+CREATE INDEX again_phone ON again (phone);
+CREATE INDEX again_other ON again (other);
+SELECT pg_relation_size('again_phone') AS plain_again \gset
+SELECT courier_pii.protect_columns('again', '{"phone": "phone", "other": "phone"}');
+SELECT pg_relation_size('again_phone') <= 1.3 * :plain_again AS small;
 SELECT courier_pii.protect_column('t', 'phone', 'phone');
 CALL courier_pii.protect_column_online('o', 'phone', 'phone');
 SELECT pg_relation_size('t_phone') <= 1.3 * :plain AS small;
@@ -43,6 +51,46 @@ RESET plan_cache_mode;
 SELECT id FROM t WHERE phone IN ('13800000007', '13800000009') ORDER BY id;
 SELECT o.id FROM t JOIN o ON o.phone = t.phone WHERE t.id = 7;
 SELECT id FROM regress_compact_view.t WHERE phone = '13800000007';
+-- one of several conditions
+VACUUM ANALYZE again;
+EXPLAIN (COSTS OFF) SELECT id FROM again WHERE phone = '13800000007'::text OR other = '13900000007'::text OR id = 3;
+EXPLAIN (COSTS OFF) SELECT id FROM again WHERE (phone = '13800000007'::text AND id < 9000) OR other = ANY (ARRAY['13900000007', '13900000008']::text[]);
+SELECT count(*), min(id), max(id) FROM again WHERE phone = '13800000007'::text OR other = '13900000007'::text OR id = 3;
+SELECT count(*) FROM again WHERE NOT (phone = '13800000007'::text OR other = '13900000007'::text);
+SELECT courier_pii.create_masked_view('again', 'regress_compact_view');
+EXPLAIN (COSTS OFF) SELECT id FROM regress_compact_view.again WHERE phone = '13800000007' OR other = '13900000007';
+SELECT count(*) FROM regress_compact_view.again WHERE phone = '13800000007' OR other = '13900000007';
+-- joins by tag: one by one, and all
+EXPLAIN (COSTS OFF) SELECT a.id FROM (VALUES ('13800000007'), ('13800000008')) v (p) JOIN again a ON a.phone = v.p;
+SELECT count(*) FROM (VALUES ('13800000007'), ('138 0000 0008'), (NULL)) v (p) JOIN again a ON a.phone = v.p;
+SELECT count(*) FROM again a JOIN again b ON b.other = a.phone;
+SELECT count(*) FROM o LEFT JOIN again a ON a.phone = o.phone WHERE o.id < 2010;
+EXPLAIN (COSTS OFF) SELECT o.id, (SELECT count(*) FROM again a WHERE a.phone = o.phone) FROM o WHERE o.id = 7;
+SELECT o.id, (SELECT count(*) FROM again a WHERE a.phone = o.phone) FROM o WHERE o.id = 7;
+-- a search is one probe, whatever the plan
+\c - :superuser
+SELECT courier_pii.set_budget('regress_courier_pii_owner', 'probes', 1, NULL, NULL);
+\c - regress_courier_pii_owner
+SET search_path = regress_compact;
+SELECT count(*) FROM again WHERE phone = '13800000007'::text;
+SELECT count(*) FROM again WHERE phone = '13800000007';
+SELECT count(*) FROM regress_compact_view.again WHERE phone = '13800000007';
+SELECT count(*) FROM (VALUES ('13800000007')) v (p) LEFT JOIN again a ON a.phone = v.p;
+SELECT count(*) FROM again WHERE phone = '13800000007'::text OR other = '13900000007'::text;
+SET enable_bitmapscan = off;
+SELECT count(*) FROM again WHERE phone = '13800000007'::text;
+SET enable_indexscan = off;
+SELECT count(*) FROM again WHERE phone = '13800000007'::text;
+\c - :superuser
+SELECT courier_pii.set_budget('regress_courier_pii_owner', 'probes', NULL, NULL, NULL);
+\c - regress_courier_pii_owner
+SET search_path = regress_compact;
+-- the function by itself
+SELECT courier_pii.search_tag(phone) = courier_pii.search_tag((SELECT phone FROM again WHERE id = 2007)) AS same, length(courier_pii.search_tag(phone)) FROM again WHERE id = 7;
+SELECT courier_pii.search_tag('a'::courier_pii.address) IS NULL AS none, courier_pii.search_tags(NULL) IS NULL AS null;
+SET enable_indexscan = off; SET enable_bitmapscan = off;
+SELECT count(*) FROM again WHERE phone = '13800000007'::text OR other = '13900000007'::text OR id = 3;
+RESET enable_indexscan; RESET enable_bitmapscan;
 -- row security: the index is used below its condition
 ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY odd ON t USING (id % 2 = 1);
@@ -115,7 +163,7 @@ SELECT * FROM made WHERE relname ~ '^k_[a-np-z]' OR relname ~ '^p.*(phone|mine|a
 SELECT inhrelid::regclass, inhparent::regclass FROM pg_inherits WHERE inhparent::regclass::text ~ '^p.*_phone' ORDER BY inhrelid::regclass::text COLLATE "C";
 
 -- emptied quicker
-SELECT courier_pii.unprotect_column('t', 'phone'), courier_pii.unprotect_column('o', 'phone');
+SELECT courier_pii.unprotect_column('t', 'phone'), courier_pii.unprotect_column('o', 'phone'), courier_pii.unprotect_column('again', 'phone'), courier_pii.unprotect_column('again', 'other');
 SET client_min_messages = error;
 SELECT courier_pii.revoke_disclosure('regress_courier_pii_owner', 'phone');
 \getenv abs_srcdir PG_ABS_SRCDIR

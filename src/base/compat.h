@@ -46,6 +46,23 @@
 	makeJsonLexContextCstringLen((text), (len), GetDatabaseEncoding(), true)
 #endif
 
+/* a condition of the same standing as another one; outer joins changed in 16 */
+#if PG_VERSION_NUM >= 160000
+#define CPII_RESTRICTINFO_LIKE(root, clause, rinfo) \
+	make_restrictinfo((root), (clause), (rinfo)->is_pushed_down, \
+					  (rinfo)->has_clone, (rinfo)->is_clone, \
+					  (rinfo)->pseudoconstant, (rinfo)->security_level, \
+					  (rinfo)->required_relids, (rinfo)->incompatible_relids, \
+					  (rinfo)->outer_relids)
+#else
+#define CPII_RESTRICTINFO_LIKE(root, clause, rinfo) \
+	make_restrictinfo((root), (clause), (rinfo)->is_pushed_down, \
+					  (rinfo)->outerjoin_delayed, \
+					  (rinfo)->pseudoconstant, (rinfo)->security_level, \
+					  (rinfo)->required_relids, (rinfo)->outer_relids, \
+					  (rinfo)->nullable_relids)
+#endif
+
 /* ExecutorRun lost its execute_once argument in 18 */
 #if PG_VERSION_NUM >= 180000
 #define CPII_EXECUTOR_RUN_PARAMS \

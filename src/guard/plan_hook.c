@@ -10,6 +10,7 @@
 
 #include "access/xact.h"
 #include "nodes/plannodes.h"
+#include "optimizer/paths.h"
 #include "optimizer/planner.h"
 #include "utils/inval.h"
 
@@ -21,8 +22,10 @@
 #include "policy/lift.h"
 #include "policy/pure_query.h"
 #include "policy/trust.h"
+#include "sealed/search_tag.h"
 
 static planner_hook_type prev_planner = NULL;
+static set_rel_pathlist_hook_type prev_rel_pathlist = NULL;
 
 /*
  * Can the query hold nothing that must be rewritten?  True for plain tables
@@ -111,9 +114,21 @@ cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 	return result;
 }
 
+static void
+cpii_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
+{
+	if (prev_rel_pathlist)
+		prev_rel_pathlist(root, rel, rti, rte);
+	/* parents are read through their parts */
+	if (rel->indexlist != NIL && rte->rtekind == RTE_RELATION && !rte->inh)
+		cpii_search_tag_paths(root, rel);
+}
+
 void
 cpii_plan_hook_init(void)
 {
+	prev_rel_pathlist = set_rel_pathlist_hook;
+	set_rel_pathlist_hook = cpii_rel_pathlist;
 	prev_planner = planner_hook;
 	planner_hook = cpii_planner;
 }

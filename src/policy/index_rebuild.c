@@ -5,14 +5,14 @@
  *	  concurrently by a worker, since CREATE INDEX CONCURRENTLY cannot run in a
  *	  procedure.
  *
- * A btree index keeps whole sealed values, a hash index four bytes of each.  So
- * plain indexes on the column alone become hash indexes.  Those of partitions
- * are of one kind with the index that they belong to.
+ * A btree index keeps whole sealed values.  So plain indexes on the column alone
+ * become indexes on search_tag(column), which are as small as on the text, and
+ * are found by plans all the same (sealed/search_tag.c).  Those of partitions are
+ * of one kind with the index that they belong to.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
-
 
 #include "access/genam.h"
 #include "access/relation.h"
@@ -49,6 +49,7 @@
 #include "base/compat.h"
 #include "base/internal.h"
 #include "policy/protect.h"
+#include "sealed/search.h"
 
 CPII_EXPORT void cpii_index_worker_main(Datum arg);
 
@@ -63,19 +64,44 @@ typedef struct IndexOrder
 	char		name[NAMEDATALEN];
 } IndexOrder;
 
-/* an index of this kind on this column alone, that nothing but plans relies on */
+/* does the index consist of search_tag(column) and nothing else? */
 static bool
-is_plain(Oid index, const char *column, Oid method)
+is_tag(Relation rel, AttrNumber column)
+{
+	FuncExpr   *call;
+	Node	   *arg;
+	List	   *expressions = RelationGetIndexExpressions(rel);
+	const CpiiOids *oids = cpii_oids();
+
+	if (oids == NULL || rel->rd_index->indkey.values[0] != 0 ||
+		list_length(expressions) != 1 || !IsA(linitial(expressions), FuncExpr))
+		return false;
+	call = linitial_node(FuncExpr, expressions);
+	if (call->funcid != oids->search_tag)
+		return false;
+	arg = linitial(call->args);
+	while (IsA(arg, RelabelType))
+		arg = (Node *) ((RelabelType *) arg)->arg;
+	return IsA(arg, Var) && ((Var *) arg)->varattno == column;
+}
+
+/*
+ * An index on this column alone, or on its tags alone, that nothing but plans
+ * relies on?
+ */
+static bool
+is_plain(Oid index, const char *column, bool of_tags)
 {
 	Relation	rel = index_open(index, AccessShareLock);
 	Form_pg_index form = rel->rd_index;
+	AttrNumber	attnum = get_attnum(form->indrelid, column);
 	bool		result;
 
-	result = rel->rd_rel->relam == method &&
+	result = rel->rd_rel->relam == BTREE_AM_OID && form->indnatts == 1 &&
 		form->indisvalid && !form->indisunique && !form->indisprimary &&
 		!form->indisexclusion && !form->indisclustered && !form->indisreplident &&
-		form->indnatts == 1 && form->indkey.values[0] > 0 &&
-		strcmp(get_attname(form->indrelid, form->indkey.values[0], false), column) == 0 &&
+		(of_tags ? is_tag(rel, attnum) : form->indkey.values[0] == attnum) &&
+		RelationGetIndexPredicate(rel) == NIL &&
 		!OidIsValid(get_index_constraint(index));
 	index_close(rel, AccessShareLock);
 	return result;
@@ -83,7 +109,7 @@ is_plain(Oid index, const char *column, Oid method)
 
 /* the same of all the indexes that it is one of */
 static bool
-all_plain(Oid index, const char *column, Oid method)
+all_plain(Oid index, const char *column, bool of_tags)
 {
 	Oid			root = index;
 	ListCell   *lc;
@@ -91,15 +117,15 @@ all_plain(Oid index, const char *column, Oid method)
 	if (get_rel_relispartition(index))
 		root = llast_oid(get_partition_ancestors(index));
 	foreach(lc, find_all_inheritors(root, NoLock, NULL))
-		if (!is_plain(lfirst_oid(lc), column, method))
+		if (!is_plain(lfirst_oid(lc), column, of_tags))
 			return false;
 	return true;
 }
 
 bool
-cpii_index_becomes_hash(Oid index, const char *column)
+cpii_index_becomes_tag(Oid index, const char *column)
 {
-	return all_plain(index, column, BTREE_AM_OID);
+	return all_plain(index, column, false);
 }
 
 static void
@@ -119,21 +145,19 @@ replace_column(List *elements, const char *column, const char *by)
 	}
 }
 
-/* another access method for an index of one column; both know fillfactor only */
+/* the one column of the index by its tags, or by itself */
 static void
-set_method(IndexStmt *stmt, const char *method)
+set_tag(IndexStmt *stmt, const char *column, bool of_tags)
 {
 	IndexElem  *element = linitial_node(IndexElem, stmt->indexParams);
-	List	   *options = NIL;
-	ListCell   *lc;
+	ColumnRef  *ref = makeNode(ColumnRef);
 
-	stmt->accessMethod = pstrdup(method);
-	element->ordering = SORTBY_DEFAULT;
-	element->nulls_ordering = SORTBY_NULLS_DEFAULT;
-	foreach(lc, stmt->options)
-		if (strcmp(lfirst_node(DefElem, lc)->defname, "fillfactor") == 0)
-			options = lappend(options, lfirst(lc));
-	stmt->options = options;
+	ref->fields = list_make1(makeString(pstrdup(column)));
+	ref->location = -1;
+	element->name = of_tags ? NULL : pstrdup(column);
+	element->expr = !of_tags ? NULL :
+		(Node *) makeFuncCall(list_make2(makeString("courier_pii"), makeString("search_tag")),
+							  list_make1(ref), COERCE_EXPLICIT_CALL, -1);
 }
 
 static IndexStmt *
@@ -155,8 +179,8 @@ cpii_index_again(Oid index, const char *column, const char *by, const char *name
 
 	replace_column(stmt->indexParams, column, by);
 	replace_column(stmt->indexIncludingParams, column, by);
-	if (cpii_index_becomes_hash(index, column))
-		set_method(stmt, "hash");
+	if (cpii_index_becomes_tag(index, column))
+		set_tag(stmt, by, true);
 	stmt->idxname = pstrdup(name);
 	return stmt;
 }
@@ -210,13 +234,13 @@ qualified_name(Oid index)
 }
 
 static TakenIndex *
-take_index(Oid index, const char *column, const char *method)
+take_index(Oid index, const char *column, bool protecting)
 {
 	TakenIndex *taken = palloc0(sizeof(TakenIndex));
 
 	taken->stmt = statement_of(index);
 	replace_column(taken->stmt->indexParams, column, column);
-	set_method(taken->stmt, method);
+	set_tag(taken->stmt, column, protecting);
 	taken->comment = GetComment(index, RelationRelationId, 0);
 	if (get_rel_relispartition(index))
 		taken->parent = qualified_name(get_partition_parent(index, false));
@@ -241,10 +265,9 @@ cpii_indexes_take(Oid relid, const char *column, bool protecting)
 		{
 			TakenIndex *taken;
 
-			if (!all_plain(lfirst_oid(li), column,
-						   protecting ? BTREE_AM_OID : HASH_AM_OID))
+			if (!all_plain(lfirst_oid(li), column, !protecting))
 				continue;
-			taken = take_index(lfirst_oid(li), column, protecting ? "hash" : "btree");
+			taken = take_index(lfirst_oid(li), column, protecting);
 			list = lappend(list, taken);
 			if (taken->parent == NULL)
 				roots = lappend(roots, qualified_name(lfirst_oid(li)));

@@ -224,7 +224,7 @@ protect(Oid relid, CpiiProtect *columns, int n)
 		indexes = list_concat(indexes, cpii_indexes_take(relid, columns[i].column, true));
 	cpii_internal_execute(sql.data, 0, NULL, NULL, NULL, false, 0);
 	run_each(defaults);
-	/* a hash index is laid out for the rows expected */
+	/* plans over the indexes are estimated from the column's statistics */
 	if (indexes != NIL)
 		cpii_internal_execute(psprintf("ANALYZE %s (%s)", table,
 									   quote_identifier(columns[0].column)),

@@ -59,7 +59,7 @@ extern int	cpii_sealed_class_or_error(const char *name);
 
 /*
  * The CREATE INDEX of an existing index under another name, with "column"
- * replaced by the sealed column "by".  A plain index becomes a hash index.
+ * replaced by the sealed column "by".  A plain index becomes one on its tags.
  */
 extern IndexStmt *cpii_index_again(Oid index, const char *column, const char *by,
 								   const char *name);
@@ -67,7 +67,7 @@ extern IndexStmt *cpii_index_again(Oid index, const char *column, const char *by
  * A valid btree index on the column alone, neither unique nor clustered nor of
  * a constraint or a replica identity, and so all those of partitions with it?
  */
-extern bool cpii_index_becomes_hash(Oid index, const char *column);
+extern bool cpii_index_becomes_tag(Oid index, const char *column);
 /* run it in this transaction, with the extension owner's rights */
 extern void cpii_index_create(IndexStmt *stmt);
 /* have a worker run it concurrently; false when it could not (see the log) */
@@ -77,7 +77,7 @@ extern bool cpii_index_create_concurrently(Oid index, AttrNumber column,
 /*
  * Around one ALTER TABLE that protects a column, or unprotects it: drop plain
  * indexes of the table, its partitions and children, and make them again as
- * hash (btree) indexes with their names, tablespaces and comments.  Nobody has
+ * indexes on its tags (or back), with names, tablespaces and comments.  Nobody has
  * the table open; SPI is connected.
  */
 extern List *cpii_indexes_take(Oid relid, const char *column, bool protecting);

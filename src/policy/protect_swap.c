@@ -310,7 +310,7 @@ cpii_swap_indexes(CpiiJob *job)
 	int			n;
 	SwapIndex  *list = find_indexes(job, &n);
 
-	/* a hash index is laid out for the rows expected: dead ones do not count */
+	/* plans over the indexes are estimated from the column's statistics */
 	if (n > 0)
 	{
 		run(psprintf("ANALYZE %s (%s)", cpii_qualified_name(job->relid),

@@ -118,11 +118,16 @@ fill_quiet(void)
 	}
 	args[0] = TEXTOID;
 	add_quiet(our_function("org_within", 1, args));
+	args[0] = oids.sealed_array;
+	oids.search_tags = our_function("search_tags", 1, args);
 	args[0] = oids.sealed;
+	oids.search_tag = our_function("search_tag", 1, args);
 	oids.tail4 = our_function("tail4", 1, args);
 	args[0] = args[1] = TEXTOID;
 	oids.tail4_text = our_function("tail4", 1, args);
 	oids.tail4_of = our_function("tail4_of", 2, args);
+	add_quiet(oids.search_tag);
+	add_quiet(oids.search_tags);
 	add_quiet(oids.tail4);
 	add_quiet(oids.tail4_text);
 	add_quiet(oids.tail4_of);

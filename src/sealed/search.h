@@ -34,6 +34,8 @@ typedef struct CpiiOids
 	Oid			tail4;			/* tail4(sealed) */
 	Oid			tail4_text;		/* tail4(text), of a masked view's column */
 	Oid			tail4_of;
+	Oid			search_tag;		/* search_tag(sealed) */
+	Oid			search_tags;	/* search_tags(sealed[]) */
 	Oid			acts_as;		/* acts_as(name) */
 
 	/* functions that plans over masked views call and that send nothing to the
