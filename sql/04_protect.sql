@@ -27,7 +27,7 @@ CREATE TABLE t (
 	trig text,
 	pub text
 );
-CREATE INDEX t_phone ON t (phone) WHERE age > 3;
+CREATE INDEX t_phone ON t (phone) WHERE phone <> '';
 CREATE INDEX t_phone_all ON t (phone, id);
 CREATE INDEX t_part ON t (id) WHERE part = 'x';
 CREATE INDEX t_expr ON t (lower(expr));

@@ -20,6 +20,7 @@ CREATE TABLE again AS SELECT i AS id, (13800000000 + i % 2000)::text AS phone, (
 CREATE INDEX again_id ON again (id);
 CREATE INDEX again_phone ON again (phone);
 CREATE INDEX again_other ON again (other);
+CREATE INDEX again_late ON again (phone) WHERE id > 19000;
 SELECT pg_relation_size('again_phone') AS plain_again \gset
 SELECT courier_pii.protect_columns('again', '{"phone": "phone", "other": "phone"}');
 SELECT pg_relation_size('again_phone') <= 1.3 * :plain_again AS small;
@@ -55,6 +56,8 @@ SELECT id FROM regress_compact_view.t WHERE phone = '13800000007';
 VACUUM ANALYZE again;
 EXPLAIN (COSTS OFF) SELECT id FROM again WHERE phone = '13800000007'::text OR other = '13900000007'::text OR id = 3;
 EXPLAIN (COSTS OFF) SELECT id FROM again WHERE (phone = '13800000007'::text AND id < 9000) OR other = ANY (ARRAY['13900000007', '13900000008']::text[]);
+EXPLAIN (COSTS OFF) SELECT id FROM again WHERE phone = '13800000007'::text AND id > 19000;
+SELECT id FROM again WHERE phone = '13800001007'::text AND id > 19000;
 SELECT count(*), min(id), max(id) FROM again WHERE phone = '13800000007'::text OR other = '13900000007'::text OR id = 3;
 SELECT count(*) FROM again WHERE NOT (phone = '13800000007'::text OR other = '13900000007'::text);
 SELECT courier_pii.create_masked_view('again', 'regress_compact_view');
@@ -116,6 +119,8 @@ CREATE INDEX k_cluster ON k (phone);
 ALTER TABLE k CLUSTER ON k_cluster;
 CREATE INDEX k_hash ON k USING hash (phone);
 CREATE INDEX k_state ON k (state);
+CREATE INDEX k_open ON k (phone) WHERE state <> 'done';
+CREATE INDEX k_lower ON k (lower(state), phone);
 CREATE INDEX k_mail ON k (mail);
 CREATE TABLE k_online (LIKE k INCLUDING ALL);
 INSERT INTO k_online SELECT * FROM k;

@@ -101,7 +101,6 @@ is_plain(Oid index, const char *column, bool of_tags)
 		form->indisvalid && !form->indisunique && !form->indisprimary &&
 		!form->indisexclusion && !form->indisclustered && !form->indisreplident &&
 		(of_tags ? is_tag(rel, attnum) : form->indkey.values[0] == attnum) &&
-		RelationGetIndexPredicate(rel) == NIL &&
 		!OidIsValid(get_index_constraint(index));
 	index_close(rel, AccessShareLock);
 	return result;

@@ -210,10 +210,8 @@ add_constraints_and_indexes(Facts *facts, Oid relid, const CpiiProtect *column)
 			 names("SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index i"
 				   " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_am m ON m.oid = c.relam"
 				   " WHERE i.indrelid = $1 AND NOT c.relispartition AND ("
-				   "  ((i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) AND EXISTS"
-				   "   (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-				   "     AND d.objid = i.indexrelid AND d.refobjid = $1 AND d.refobjsubid = $2"
-				   "     AND NOT ($2 = ANY (i.indkey::pg_catalog.int2[]) AND i.indexprs IS NULL AND i.indpred IS NULL)))"
+	/* the column, or the whole row, in an expression or a predicate */
+				   "  pg_catalog.concat(i.indexprs, i.indpred) ~ (':varattno (0|' || $2::pg_catalog.text || ') ')"
 				   "  OR ($2 = ANY (i.indkey::pg_catalog.int2[]) AND (m.amname NOT IN ('btree', 'hash') OR EXISTS"
 				   "   (SELECT 1 FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) k"
 				   "     JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[k] WHERE i.indkey[k] = $2 AND NOT o.opcdefault"

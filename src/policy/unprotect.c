@@ -84,9 +84,9 @@ refuse_dependents(Relation rel, const char *column, AttrNumber attnum)
 						  "  'pg_catalog.pg_statistic_ext'::pg_catalog.regclass)"
 						  " OR EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass"
 						  "   AND k.oid = d.objid AND k.contype IN ('c', 'f', 'x'))"
-						  " OR i.indpred IS NOT NULL"
+						  " OR i.indpred::pg_catalog.text ~ (':varattno (0|' || $2::pg_catalog.text || ') ')"
 	/* plain indexes on the tags become indexes on the column again */
-						  " OR (i.indexprs IS NOT NULL AND NOT (i.indnatts = 1 AND NOT i.indisunique AND EXISTS (SELECT 1 FROM pg_catalog.pg_depend g"
+						  " OR (i.indexprs::pg_catalog.text ~ (':varattno (0|' || $2::pg_catalog.text || ') ') AND NOT (i.indnatts = 1 AND NOT i.indisunique AND EXISTS (SELECT 1 FROM pg_catalog.pg_depend g"
 						  "   WHERE g.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND g.objid = i.indexrelid AND g.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass"
 						  "   AND g.refobjid = 'courier_pii.search_tag(courier_pii.sealed)'::pg_catalog.regprocedure))))"
 						  " ORDER BY 1",

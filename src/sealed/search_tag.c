@@ -252,6 +252,25 @@ copy_estimates(PlannerInfo *root, RelOptInfo *rel, Node *from, Node *to)
 	}
 }
 
+/* partial indexes have lists of their own, without what their predicates say */
+static void
+replace_in_indexes(RelOptInfo *rel, RestrictInfo *old, RestrictInfo *new)
+{
+	ListCell   *lc;
+
+	foreach(lc, rel->indexlist)
+	{
+		IndexOptInfo *index = lfirst_node(IndexOptInfo, lc);
+		ListCell   *lr;
+
+		if (index->indrestrictinfo == rel->baserestrictinfo)
+			continue;
+		foreach(lr, index->indrestrictinfo)
+			if (lfirst(lr) == old)
+				lfirst(lr) = new;
+	}
+}
+
 static void
 replace_restrictions(PlannerInfo *root, RelOptInfo *rel, List *columns)
 {
@@ -272,6 +291,7 @@ replace_restrictions(PlannerInfo *root, RelOptInfo *rel, List *columns)
 			continue;
 		replaced = CPII_RESTRICTINFO_LIKE(root, (Expr *) clause, rinfo);
 		copy_estimates(root, rel, (Node *) rinfo, (Node *) replaced);
+		replace_in_indexes(rel, rinfo, replaced);
 		lfirst(lc) = replaced;
 		any = true;
 	}
