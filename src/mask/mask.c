@@ -92,7 +92,7 @@ is_token(const char *in, size_t inlen)
 bool
 cpii_looks_masked(int class_id, const char *in, size_t inlen)
 {
-	size_t		i;
+	const char *p;
 
 	if (is_token(in, inlen))
 		return true;
@@ -102,15 +102,14 @@ cpii_looks_masked(int class_id, const char *in, size_t inlen)
 		class_id == CPII_CLASS_NOTE)
 		return is_hidden_text(in, inlen);
 
-	for (i = 0; i < inlen; i++)
-	{
-		if (in[i] == '*')
+	if (inlen == 0)
+		return false;
+	if (memchr(in, '*', inlen) != NULL)
+		return true;
+	/* full-width star, U+FF0A */
+	for (p = in; (p = memchr(p, 0xEF, inlen - (size_t) (p - in))) != NULL; p++)
+		if (inlen - (size_t) (p - in) >= 3 &&
+			(unsigned char) p[1] == 0xBC && (unsigned char) p[2] == 0x8A)
 			return true;
-		/* full-width star, U+FF0A */
-		if (inlen - i >= 3 && (unsigned char) in[i] == 0xEF &&
-			(unsigned char) in[i + 1] == 0xBC &&
-			(unsigned char) in[i + 2] == 0x8A)
-			return true;
-	}
 	return false;
 }
