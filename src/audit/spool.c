@@ -511,7 +511,6 @@ spool_shmem_init(void *area, bool found, LWLockPadded *locks)
 	shared = (CpiiSpoolShared *) area;
 	if (found)
 		return;
-	memset(shared, 0, sizeof(*shared));
 	shared->lock = &locks[0].lock;
 	shared->sync_lock = &locks[1].lock;
 	pg_atomic_init_u64(&shared->lost, 0);

@@ -420,21 +420,9 @@ cpii_spool_keys_entries(const CpiiSegment *segment, uint64 start, uint64 end,
 
 /* ---- set-up ---- */
 
-static Size
-key_shmem_size(void)
-{
-	return sizeof(int);
-}
-
-static void
-key_shmem_init(void *area, bool found, LWLockPadded *locks)
-{
-	lock = &locks[0].lock;
-}
-
 void
 cpii_spool_key_init(void)
 {
-	cpii_shmem_register("courier_pii spool key", key_shmem_size, key_shmem_init, 1);
+	cpii_shmem_register_zeros("courier_pii spool key", NULL, 0, &lock);
 	cpii_agent_unsealed_hook = store_key;
 }

@@ -118,23 +118,8 @@ cpii_walk_step(const char *waybill_no, size_t len)
 	return steps;
 }
 
-static Size
-walk_size(void)
-{
-	return sizeof(Slot) * SLOTS;
-}
-
-static void
-walk_startup(void *area, bool found, LWLockPadded *locks)
-{
-	slots = area;
-	lock = &locks[0].lock;
-	if (!found)
-		memset(slots, 0, walk_size());
-}
-
 void
 cpii_walk_init(void)
 {
-	cpii_shmem_register("courier_pii walk", walk_size, walk_startup, 1);
+	cpii_shmem_register_zeros("courier_pii walk", (void **) &slots, SLOTS * sizeof(Slot), &lock);
 }

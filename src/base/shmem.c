@@ -19,9 +19,12 @@
 typedef struct ShmemRoom
 {
 	const char *name;
-	CpiiShmemSize size;
-	CpiiShmemInit init;
 	int			nlocks;
+	CpiiShmemSize size;
+	CpiiShmemInit init;			/* NULL: the three below are all there is to do */
+	Size		fixed_size;
+	void	  **area;
+	LWLock	  **lock;
 } ShmemRoom;
 
 static ShmemRoom rooms[MAX_ROOMS];
@@ -30,17 +33,41 @@ static int	nrooms = 0;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
+static ShmemRoom *
+new_room(const char *name, int nlocks)
+{
+	if (nrooms >= MAX_ROOMS)
+		elog(ERROR, "too many shared memory rooms");
+	memset(&rooms[nrooms], 0, sizeof(ShmemRoom));
+	rooms[nrooms].name = name;
+	rooms[nrooms].nlocks = nlocks;
+	return &rooms[nrooms++];
+}
+
 void
 cpii_shmem_register(const char *name, CpiiShmemSize size, CpiiShmemInit init,
 					int nlocks)
 {
-	if (nrooms >= MAX_ROOMS)
-		elog(ERROR, "too many shared memory rooms");
-	rooms[nrooms].name = name;
-	rooms[nrooms].size = size;
-	rooms[nrooms].init = init;
-	rooms[nrooms].nlocks = nlocks;
-	nrooms++;
+	ShmemRoom  *room = new_room(name, nlocks);
+
+	room->size = size;
+	room->init = init;
+}
+
+void
+cpii_shmem_register_zeros(const char *name, void **area, Size size, LWLock **lock)
+{
+	ShmemRoom  *room = new_room(name, lock != NULL ? 1 : 0);
+
+	room->area = area;
+	room->fixed_size = size;
+	room->lock = lock;
+}
+
+static Size
+room_size(const ShmemRoom *room)
+{
+	return room->size != NULL ? room->size() : room->fixed_size;
 }
 
 static void
@@ -51,7 +78,7 @@ cpii_shmem_request(void)
 
 	for (int i = 0; i < nrooms; i++)
 	{
-		RequestAddinShmemSpace(MAXALIGN(rooms[i].size()));
+		RequestAddinShmemSpace(MAXALIGN(room_size(&rooms[i])));
 		if (rooms[i].nlocks > 0)
 			RequestNamedLWLockTranche(rooms[i].name, rooms[i].nlocks);
 	}
@@ -66,11 +93,20 @@ cpii_shmem_startup(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	for (int i = 0; i < nrooms; i++)
 	{
-		bool		found;
-		void	   *area = ShmemInitStruct(rooms[i].name, rooms[i].size(), &found);
+		ShmemRoom  *room = &rooms[i];
+		Size		size = room_size(room);
+		bool		found = true;
+		void	   *area = size > 0 ? ShmemInitStruct(room->name, size, &found) : NULL;
+		LWLockPadded *locks = room->nlocks > 0 ? GetNamedLWLockTranche(room->name) : NULL;
 
-		rooms[i].init(area, found,
-					  rooms[i].nlocks > 0 ? GetNamedLWLockTranche(rooms[i].name) : NULL);
+		if (!found)
+			memset(area, 0, size);
+		if (room->area != NULL)
+			*room->area = area;
+		if (room->lock != NULL)
+			*room->lock = &locks[0].lock;
+		if (room->init != NULL)
+			room->init(area, found, locks);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }

@@ -99,7 +99,6 @@ channel_startup(void *area, bool found, LWLockPadded *locks)
 	channel = area;
 	if (found)
 		return;
-	memset(channel, 0, channel_size());
 	pg_atomic_init_u32(&channel->pair_version, 0);
 	channel->nslots = slot_count();
 	for (int i = 0; i < channel->nslots; i++)

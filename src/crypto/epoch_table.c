@@ -32,7 +32,6 @@ key_table_startup(void *area, bool found, LWLockPadded *locks)
 	cpii_key_table = area;
 	if (found)
 		return;
-	memset(cpii_key_table, 0, sizeof(CpiiKeyTable));
 	pg_atomic_init_u32(&cpii_key_table->generation, 1);
 	pg_atomic_init_u32(&cpii_key_table->agent_state, CPII_AGENT_ABSENT);
 	pg_atomic_init_u32(&cpii_key_table->installation_known, 0);

@@ -67,7 +67,6 @@ live_shmem_init(void *area, bool found, LWLockPadded *locks)
 	slots = (LiveSlot *) area;
 	if (found)
 		return;
-	memset(area, 0, live_size());
 	for (int i = 0; i < MaxBackends; i++)
 		SpinLockInit(&slots[i].mutex);
 }

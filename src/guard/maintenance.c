@@ -306,24 +306,9 @@ cpii_maintenance_rows(PG_FUNCTION_ARGS)
 
 /* ---- shared memory ---- */
 
-static Size
-shared_size(void)
-{
-	return sizeof(Shared);
-}
-
-static void
-shared_init(void *area, bool found, LWLockPadded *locks)
-{
-	shared = area;
-	lock = &locks[0].lock;
-	if (!found)
-		memset(shared, 0, sizeof(Shared));
-}
-
 void
 cpii_maintenance_init(void)
 {
-	cpii_shmem_register("courier_pii_maintenance", shared_size, shared_init, 1);
+	cpii_shmem_register_zeros("courier_pii_maintenance", (void **) &shared, sizeof(Shared), &lock);
 	cpii_escape_init();
 }

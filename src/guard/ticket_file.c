@@ -292,20 +292,8 @@ cpii_ticket_file_ended(int64 id, const unsigned char *digest,
 				 errmsg("could not note how the transaction of a ticket ended")));
 }
 
-static Size
-no_memory(void)
-{
-	return sizeof(int);
-}
-
-static void
-attach(void *area, bool found, LWLockPadded *locks)
-{
-	file_lock = &locks[0].lock;
-}
-
 void
 cpii_ticket_file_init(void)
 {
-	cpii_shmem_register("courier_pii_tickets", no_memory, attach, 1);
+	cpii_shmem_register_zeros("courier_pii_tickets", NULL, 0, &file_lock);
 }

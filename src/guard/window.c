@@ -507,7 +507,6 @@ window_shmem_init(void *area, bool found, LWLockPadded *locks)
 	windows_lock = &locks[0].lock;
 	if (found)
 		return;
-	memset(area, 0, window_size());
 	pg_atomic_init_u32(&windows->unsaved, 0);
 	windows->capacity = window_capacity();
 	windows->nslots = window_nslots();

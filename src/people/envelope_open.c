@@ -567,25 +567,9 @@ cpii_open_envelope(PG_FUNCTION_ARGS)
 
 /* ---- shared memory ---- */
 
-static Size
-shared_size(void)
-{
-	return sizeof(Shared);
-}
-
-static void
-shared_init(void *area, bool found, LWLockPadded *locks)
-{
-	shared = area;
-	lock = &locks[0].lock;
-	if (found)
-		return;
-	memset(shared, 0, sizeof(Shared));
-}
-
 void
 cpii_envelope_init(void)
 {
-	cpii_shmem_register("courier_pii_openings", shared_size, shared_init, 1);
+	cpii_shmem_register_zeros("courier_pii_openings", (void **) &shared, sizeof(Shared), &lock);
 	cpii_envelope_close_init();
 }

@@ -296,23 +296,8 @@ cpii_held_take(Oid role, int64 series, int number,
 
 /* ---- shared memory ---- */
 
-static Size
-room_size(void)
-{
-	return sizeof(Room);
-}
-
-static void
-room_init(void *area, bool found, LWLockPadded *locks)
-{
-	room = area;
-	lock = &locks[0].lock;
-	if (!found)
-		memset(room, 0, sizeof(Room));
-}
-
 void
 cpii_held_room_init(void)
 {
-	cpii_shmem_register("courier_pii_held_shares", room_size, room_init, 1);
+	cpii_shmem_register_zeros("courier_pii_held_shares", (void **) &room, sizeof(Room), &lock);
 }

@@ -503,23 +503,8 @@ cpii_joint_gate(Oid role)
 
 /* ---- shared memory ---- */
 
-static Size
-shared_size(void)
-{
-	return sizeof(Shared);
-}
-
-static void
-shared_init(void *area, bool found, LWLockPadded *locks)
-{
-	shared = area;
-	lock = &locks[0].lock;
-	if (!found)
-		memset(shared, 0, sizeof(Shared));
-}
-
 void
 cpii_joint_init(void)
 {
-	cpii_shmem_register("courier_pii_joint", shared_size, shared_init, 1);
+	cpii_shmem_register_zeros("courier_pii_joint", (void **) &shared, sizeof(Shared), &lock);
 }

@@ -115,7 +115,6 @@ logins_init(void *area, bool found, LWLockPadded *locks)
 	logins_lock = &locks[0].lock;
 	if (found)
 		return;
-	memset(area, 0, logins_size());
 	logins->nsessions = MaxBackends;
 	cpii_roster_file_give_locks();
 }

@@ -118,8 +118,6 @@ roster_init(void *area, bool found, LWLockPadded *locks)
 	cpii_roster_file_lock = &locks[1].lock;
 	if (found)
 		return;
-
-	memset(area, 0, roster_size());
 	pg_atomic_init_u64(&cpii_roster_table->generation, 1);
 	pg_atomic_init_u64(&cpii_roster_table->clock_mark, 0);
 	pg_atomic_init_u64(&cpii_roster_table->clock_mark_uptime, 0);

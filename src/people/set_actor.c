@@ -67,21 +67,6 @@ static LWLock *nonce_lock = NULL;	/* protects all places */
 /* nesting level of the transaction that set_actor() was called in; 0 = none */
 static int	set_level = 0;
 
-static Size
-nonce_size(void)
-{
-	return mul_size(NONCE_PLACES, sizeof(UsedNonce));
-}
-
-static void
-nonce_init(void *area, bool found, LWLockPadded *locks)
-{
-	used_nonces = area;
-	nonce_lock = &locks[0].lock;
-	if (!found)
-		memset(used_nonces, 0, nonce_size());
-}
-
 typedef enum NonceUse
 {
 	NONCE_FRESH,
@@ -331,6 +316,7 @@ cpii_actor_audience_sql(PG_FUNCTION_ARGS)
 void
 cpii_set_actor_init(void)
 {
-	cpii_shmem_register("courier_pii_actor", nonce_size, nonce_init, 1);
+	cpii_shmem_register_zeros("courier_pii_actor", (void **) &used_nonces,
+							  NONCE_PLACES * sizeof(UsedNonce), &nonce_lock);
 	cpii_at_transaction(at_transaction_end, at_savepoint_end);
 }

@@ -437,7 +437,6 @@ freeze_shmem_init(void *area, bool found, LWLockPadded *locks)
 	table_lock = &locks[0].lock;
 	if (found)
 		return;
-	memset(area, 0, sizeof(FreezeTable));
 	pg_atomic_init_u64(&table->generation, 1);
 }
 
