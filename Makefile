@@ -47,9 +47,11 @@ OBJS = \
 	src/crypto/wrap.o \
 	src/sealed/envelope.o \
 	src/sealed/normalise.o \
+	src/sealed/oids.o \
 	src/sealed/operators.o \
 	src/sealed/seal.o \
 	src/sealed/search.o \
+	src/sealed/search_key.o \
 	src/sealed/search_tag.o \
 	src/sealed/tail.o \
 	src/sealed/type_io.o \

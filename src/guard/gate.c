@@ -25,6 +25,7 @@
 #include "guard/guard.h"
 #include "guard/ticket.h"
 #include "policy/catalog.h"
+#include "sealed/oids.h"
 #include "sealed/search.h"
 
 int64

@@ -21,7 +21,7 @@
 #include "audit/statement.h"
 #include "guard/guard.h"
 #include "sealed/seal.h"
-#include "sealed/search.h"
+#include "sealed/oids.h"
 
 /* the send buffer holds 8 kB; stay well below it by a careful estimate */
 #define BUFFERED_BYTES 6000

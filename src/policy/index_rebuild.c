@@ -49,7 +49,7 @@
 #include "base/compat.h"
 #include "base/internal.h"
 #include "policy/protect.h"
-#include "sealed/search.h"
+#include "sealed/oids.h"
 
 CPII_EXPORT void cpii_index_worker_main(Datum arg);
 

@@ -43,7 +43,7 @@
 #include "policy/lift_search.h"
 #include "policy/lift_write.h"
 #include "policy/view_calls.h"
-#include "sealed/search.h"
+#include "sealed/oids.h"
 #include "sealed/seal.h"
 
 typedef struct LiftedColumn

@@ -21,6 +21,7 @@
 #include "policy/lift_search.h"
 #include "policy/show.h"
 #include "policy/view_calls.h"
+#include "sealed/oids.h"
 #include "sealed/search.h"
 #include "sealed/seal.h"
 

@@ -10,7 +10,7 @@
 
 #include "nodes/parsenodes.h"
 
-#include "sealed/search.h"
+#include "sealed/oids.h"
 
 /* one query level, whose lifted door calls stand in its expressions */
 extern void cpii_lift_searches(Query *query, const CpiiOids *oids);

@@ -10,7 +10,7 @@
 
 #include "nodes/parsenodes.h"
 
-#include "sealed/search.h"
+#include "sealed/oids.h"
 
 /* the call of show_column that an expression is, or NULL */
 extern FuncExpr *cpii_door_call(Node *expr, const CpiiOids *oids);

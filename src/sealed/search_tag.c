@@ -35,6 +35,7 @@
 #include "base/classes.h"
 #include "base/compat.h"
 #include "sealed/custom_class.h"
+#include "sealed/oids.h"
 #include "sealed/seal.h"
 #include "sealed/search.h"
 #include "sealed/search_tag.h"
