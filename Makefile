@@ -14,6 +14,7 @@ OBJS = \
 	src/courier_pii.o \
 	src/base/background.o \
 	src/base/base64url.o \
+	src/base/hex.o \
 	src/base/internal.o \
 	src/base/json.o \
 	src/base/secret.o \
@@ -36,6 +37,7 @@ OBJS = \
 	src/crypto/keyring.o \
 	src/crypto/keyring_ask.o \
 	src/crypto/keystore.o \
+	src/crypto/keystore_file.o \
 	src/crypto/locked.o \
 	src/crypto/mac.o \
 	src/crypto/nonce.o \

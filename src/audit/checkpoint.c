@@ -29,6 +29,7 @@
 #include "audit/syslog.h"
 #include "audit/worker.h"
 #include "base/compat.h"
+#include "base/hex.h"
 #include "base/internal.h"
 #include "base/secret.h"
 #include "base/session.h"
@@ -43,28 +44,6 @@ CPII_EXPORT Datum cpii_audit_checkpoint(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_audit_public_key(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(cpii_audit_checkpoint);
 PG_FUNCTION_INFO_V1(cpii_audit_public_key);
-
-void
-cpii_hex(const unsigned char *bytes, size_t len, char *to)
-{
-	for (size_t i = 0; i < len; i++)
-		snprintf(to + 2 * i, 3, "%02x", bytes[i]);
-}
-
-bool
-cpii_unhex(const char *text, size_t len, unsigned char *bytes)
-{
-	for (size_t i = 0; i < len; i++)
-	{
-		unsigned int value;
-
-		if (strspn(text + 2 * i, "0123456789abcdef") < 2 ||
-			sscanf(text + 2 * i, "%2x", &value) != 1)
-			return false;
-		bytes[i] = (unsigned char) value;
-	}
-	return true;
-}
 
 int
 cpii_timeline(void)

@@ -47,10 +47,6 @@ extern bool cpii_checkpoint_signed(const CpiiCheckpoint *c,
 /* file of the checkpoint directory for a node; false when there is no such setting */
 extern bool cpii_checkpoint_path(const char *node, char *path, size_t size);
 
-/* hex digits of bytes; "to" has room for 2 * len + 1 */
-extern void cpii_hex(const unsigned char *bytes, size_t len, char *to);
-extern bool cpii_unhex(const char *text, size_t len, unsigned char *bytes);
-
 /* the timeline that this server writes or follows */
 extern int	cpii_timeline(void);
 

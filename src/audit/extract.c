@@ -34,6 +34,7 @@
 #include "audit/spool.h"
 #include "base/compat.h"
 #include "base/errcodes.h"
+#include "base/hex.h"
 #include "base/internal.h"
 #include "base/secret.h"
 #include "base/session.h"

@@ -22,6 +22,7 @@
 #include "audit/retention.h"
 #include "audit/spool.h"
 #include "audit/verify.h"
+#include "base/hex.h"
 #include "base/internal.h"
 #include "base/secret.h"
 #include "base/settings.h"

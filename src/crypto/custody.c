@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,6 +20,7 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 
+#include "base/hex.h"
 #include "base/secret.h"
 #include "base/settings.h"
 #include "crypto/custody.h"
@@ -59,17 +59,6 @@ cpii_key_check_value(const unsigned char master[CPII_KEY_LEN],
 	return ok;
 }
 
-static int
-hex_value(int c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = pg_tolower((unsigned char) c);
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
 bool
 cpii_custody_decode(const unsigned char *buf, size_t len,
 					unsigned char key[CPII_KEY_LEN])
@@ -82,18 +71,8 @@ cpii_custody_decode(const unsigned char *buf, size_t len,
 	while (len > 2 * CPII_KEY_LEN &&
 		   (buf[len - 1] == '\n' || buf[len - 1] == '\r'))
 		len--;
-	if (len != 2 * CPII_KEY_LEN)
-		return false;
-	for (int i = 0; i < CPII_KEY_LEN; i++)
-	{
-		int			high = hex_value(buf[2 * i]);
-		int			low = hex_value(buf[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		key[i] = (unsigned char) (high << 4 | low);
-	}
-	return true;
+	return len == 2 * CPII_KEY_LEN &&
+		cpii_unhex((const char *) buf, CPII_KEY_LEN, key);
 }
 
 static bool

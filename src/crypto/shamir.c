@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/secret.h"
 #include "crypto/signature.h"
 
@@ -90,36 +91,13 @@ cpii_shamir_combine(const CpiiShare *shares, int n,
 
 /* ---- text form ---- */
 
-static int
-digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* read n bytes from digits and step over them */
 static bool
 read_hex(const char **p, const char *end, unsigned char *out, int n)
 {
-	for (int i = 0; i < n; i++)
-	{
-		int			high;
-		int			low;
-
-		if (end - *p < 2)
-			return false;
-		high = digit((*p)[0]);
-		low = digit((*p)[1]);
-		if (high < 0 || low < 0)
-			return false;
-		out[i] = (unsigned char) (high << 4 | low);
-		*p += 2;
-	}
+	if (end - *p < 2 * n || !cpii_unhex(*p, (size_t) n, out))
+		return false;
+	*p += 2 * n;
 	return true;
 }
 
@@ -199,31 +177,19 @@ cpii_share_parse(const char *text, size_t len, CpiiShare *share)
 bool
 cpii_share_print(const CpiiShare *share, char out[CPII_SHARE_TEXT_LEN])
 {
-	static const char digits[] = "0123456789abcdef";
 	unsigned char sum[CPII_MAC_LEN];
 	int			len = snprintf(out, CPII_SHARE_TEXT_LEN, "pii1-%d-%d-",
 							   share->threshold, share->number);
 
-	for (int i = 0; i < CPII_SHARE_SET_LEN; i++)
-	{
-		out[len++] = digits[share->set[i] >> 4];
-		out[len++] = digits[share->set[i] & 15];
-	}
+	cpii_hex(share->set, CPII_SHARE_SET_LEN, out + len);
+	len += 2 * CPII_SHARE_SET_LEN;
 	out[len++] = '-';
-	for (int i = 0; i < CPII_KEY_LEN; i++)
-	{
-		out[len++] = digits[share->data[i] >> 4];
-		out[len++] = digits[share->data[i] & 15];
-	}
+	cpii_hex(share->data, CPII_KEY_LEN, out + len);
+	len += 2 * CPII_KEY_LEN;
 	if (!checksum(out, (size_t) len, sum))
 		return false;
 	out[len++] = '-';
-	for (int i = 0; i < 4; i++)
-	{
-		out[len++] = digits[sum[i] >> 4];
-		out[len++] = digits[sum[i] & 15];
-	}
-	out[len] = '\0';
+	cpii_hex(sum, 4, out + len);
 	return true;
 }
 
@@ -261,7 +227,7 @@ cpii_share_scrub(char *text)
 	while ((p = (char *) next_share(p)) != NULL)
 	{
 		found = true;
-		for (p += 5; digit(*p) >= 0 || *p == '-'; p++)
+		for (p += 5; *p != '\0' && strchr("0123456789abcdefABCDEF-", *p); p++)
 			*p = 'x';
 	}
 	return found;

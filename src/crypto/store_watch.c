@@ -24,6 +24,7 @@
 #include "storage/fd.h"
 
 #include "base/errcodes.h"
+#include "base/hex.h"
 #include "base/snapshot.h"
 #include "crypto/epoch_table.h"
 #include "crypto/keyring.h"
@@ -36,7 +37,7 @@
 bool
 cpii_store_remembered(unsigned char uuid[CPII_INSTALLATION_LEN])
 {
-	char		buf[MARK_LEN + 1];
+	char		buf[MARK_LEN];
 	int			fd = OpenTransientFile(MARK_FILE, O_RDONLY | PG_BINARY);
 	ssize_t		len;
 
@@ -44,18 +45,7 @@ cpii_store_remembered(unsigned char uuid[CPII_INSTALLATION_LEN])
 		return false;
 	len = read(fd, buf, MARK_LEN);
 	CloseTransientFile(fd);
-	if (len != MARK_LEN)
-		return false;
-	buf[MARK_LEN] = '\0';
-	for (int i = 0; i < CPII_INSTALLATION_LEN; i++)
-	{
-		unsigned int byte;
-
-		if (sscanf(buf + 2 * i, "%2x", &byte) != 1)
-			return false;
-		uuid[i] = (unsigned char) byte;
-	}
-	return true;
+	return len == MARK_LEN && cpii_unhex(buf, CPII_INSTALLATION_LEN, uuid);
 }
 
 bool
@@ -64,8 +54,7 @@ cpii_store_remember(const unsigned char uuid[CPII_INSTALLATION_LEN])
 	char		buf[MARK_LEN + 2];
 	CpiiFilePart part = {buf, MARK_LEN + 1};
 
-	for (int i = 0; i < CPII_INSTALLATION_LEN; i++)
-		snprintf(buf + 2 * i, 3, "%02x", uuid[i]);
+	cpii_hex(uuid, CPII_INSTALLATION_LEN, buf);
 	buf[MARK_LEN] = '\n';
 	return cpii_file_replace(MARK_FILE, &part, 1);
 }
