@@ -36,6 +36,7 @@ OBJS = \
 	src/crypto/handover.o \
 	src/crypto/keyring.o \
 	src/crypto/keyring_ask.o \
+	src/crypto/keyring_mac.o \
 	src/crypto/keystore.o \
 	src/crypto/keystore_file.o \
 	src/crypto/locked.o \
@@ -44,9 +45,10 @@ OBJS = \
 	src/crypto/shamir.o \
 	src/crypto/signature.o \
 	src/crypto/store_watch.o \
-	src/sealed/custom_class.o \
 	src/crypto/vault.o \
+	src/crypto/vault_epoch.o \
 	src/crypto/wrap.o \
+	src/sealed/custom_class.o \
 	src/sealed/envelope.o \
 	src/sealed/normalise.o \
 	src/sealed/oids.o \

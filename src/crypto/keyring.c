@@ -9,7 +9,7 @@
  * active epoch; both are one atomic read.
  *
  * Contexts that became void are freed at the end of the transaction, because a
- * caller may be using one.
+ * caller may be using one.  Those of tags are in keyring_mac.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,12 +17,9 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "miscadmin.h"
 #include "storage/ipc.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "base/classes.h"
 #include "base/errcodes.h"
 #include "base/internal.h"
 #include "base/secret.h"
@@ -30,11 +27,11 @@
 #include "crypto/channel.h"
 #include "crypto/keyring.h"
 #include "crypto/keyring_ask.h"
+#include "crypto/keyring_inside.h"
 #include "crypto/locked.h"
 
 /* class numbers below this are found without a hash table */
 #define NEAR_CLASSES 16
-#define NEAR_PURPOSES 4
 
 typedef struct CipherKey
 {
@@ -47,19 +44,6 @@ typedef struct CipherEntry
 	CipherKey	key;
 	CpiiCipher *cipher;
 } CipherEntry;
-
-typedef struct MacKey
-{
-	int			class_id;
-	int			purpose;
-	int			epoch;			/* 0: of the class */
-} MacKey;
-
-typedef struct MacEntry
-{
-	MacKey		key;
-	CpiiMac    *mac;
-} MacEntry;
 
 /* the active epoch of a class, as last seen */
 typedef struct SealEntry
@@ -79,20 +63,18 @@ typedef struct Void
 } Void;
 
 static HTAB *ciphers = NULL;
-static HTAB *macs = NULL;
 static HTAB *far_seals = NULL;
 static SealEntry near_seals[NEAR_CLASSES];
 static CipherEntry near_opens[NEAR_CLASSES];
-static MacEntry near_macs[NEAR_CLASSES][NEAR_PURPOSES];
 static Void *voids = NULL;
-static uint32 generation = 0;
+uint32		cpii_keyring_generation = 0;
 static bool blocks_out = false;
 static bool registered = false;
 static bool installation_known = false;
 static unsigned char installation[16];
 
-static void
-out_of_memory(void)
+void
+cpii_keyring_out_of_memory(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -116,8 +98,8 @@ free_voids(void)
 	}
 }
 
-static void
-make_void(CpiiCipher *cipher, CpiiMac *mac)
+void
+cpii_keyring_void(CpiiCipher *cipher, CpiiMac *mac)
 {
 	Void	   *v = malloc(sizeof(Void));
 
@@ -157,47 +139,28 @@ return_blocks(void)
 }
 
 /* nothing that was kept may be used again */
-static void
-drop_contexts(void)
+void
+cpii_keyring_drop(void)
 {
 	HASH_SEQ_STATUS scan;
 	CipherEntry *c;
-	MacEntry   *m;
 	SealEntry  *s;
 
 	return_blocks();
 	memset(near_seals, 0, sizeof(near_seals));
 	memset(near_opens, 0, sizeof(near_opens));
-	memset(near_macs, 0, sizeof(near_macs));
 	if (ciphers == NULL)
 		return;
 	hash_seq_init(&scan, ciphers);
 	while ((c = hash_seq_search(&scan)) != NULL)
 	{
-		make_void(c->cipher, NULL);
+		cpii_keyring_void(c->cipher, NULL);
 		(void) hash_search(ciphers, &c->key, HASH_REMOVE, NULL);
 	}
-	hash_seq_init(&scan, macs);
-	while ((m = hash_seq_search(&scan)) != NULL)
-	{
-		make_void(NULL, m->mac);
-		(void) hash_search(macs, &m->key, HASH_REMOVE, NULL);
-	}
+	cpii_keyring_drop_macs();
 	hash_seq_init(&scan, far_seals);
 	while ((s = hash_seq_search(&scan)) != NULL)
 		(void) hash_search(far_seals, &s->class_id, HASH_REMOVE, NULL);
-}
-
-static inline void
-check_generation(void)
-{
-	uint32		now = pg_atomic_read_u32(&cpii_key_table->generation);
-
-	if (unlikely(now != generation))
-	{
-		drop_contexts();
-		generation = now;
-	}
 }
 
 static void
@@ -211,8 +174,8 @@ transaction_ends(XactEvent event, void *arg)
 		case XACT_EVENT_PARALLEL_ABORT:
 		case XACT_EVENT_PREPARE:
 			return_blocks();
-			if (pg_atomic_read_u32(&cpii_key_table->generation) != generation)
-				drop_contexts();
+			if (pg_atomic_read_u32(&cpii_key_table->generation) != cpii_keyring_generation)
+				cpii_keyring_drop();
 			free_voids();
 			break;
 		default:
@@ -223,7 +186,7 @@ transaction_ends(XactEvent event, void *arg)
 void
 cpii_keyring_forget(void)
 {
-	drop_contexts();
+	cpii_keyring_drop();
 	free_voids();
 	installation_known = false;
 }
@@ -234,8 +197,8 @@ forget_at_exit(int code, Datum arg)
 	cpii_keyring_forget();
 }
 
-static HTAB *
-make_table(const char *name, Size keysize, Size entrysize)
+HTAB *
+cpii_keyring_table(const char *name, Size keysize, Size entrysize)
 {
 	HASHCTL		ctl;
 
@@ -246,17 +209,16 @@ make_table(const char *name, Size keysize, Size entrysize)
 	return hash_create(name, 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* the first key is about to arrive in this process */
 void
 cpii_keyring_prepare(void)
 {
 	cpii_require_preload();
 	if (registered)
 		return;
-	ciphers = make_table("courier_pii ciphers", sizeof(CipherKey), sizeof(CipherEntry));
-	macs = make_table("courier_pii macs", sizeof(MacKey), sizeof(MacEntry));
-	far_seals = make_table("courier_pii active keys", sizeof(int), sizeof(SealEntry));
-	generation = pg_atomic_read_u32(&cpii_key_table->generation);
+	ciphers = cpii_keyring_table("courier_pii ciphers", sizeof(CipherKey), sizeof(CipherEntry));
+	cpii_keyring_make_macs();
+	far_seals = cpii_keyring_table("courier_pii active keys", sizeof(int), sizeof(SealEntry));
+	cpii_keyring_generation = pg_atomic_read_u32(&cpii_key_table->generation);
 	before_shmem_exit(forget_at_exit, (Datum) 0);
 	RegisterXactCallback(transaction_ends, NULL);
 	/* keys are in here from now on */
@@ -279,7 +241,7 @@ keep_cipher(int class_id, int epoch, CpiiAnswer *answer)
 	{
 		cpii_wipe(answer->key, sizeof(answer->key));
 		if (entry == NULL)
-			out_of_memory();
+			cpii_keyring_out_of_memory();
 		return entry->cipher;
 	}
 	cipher = cpii_cipher_new((CpiiSuite) facts->suite, answer->key);
@@ -294,7 +256,7 @@ keep_cipher(int class_id, int epoch, CpiiAnswer *answer)
 							cpii_suite_name(facts->suite) : "(unknown)"),
 					 errdetail("This OpenSSL does not offer the suite of class \"%s\", epoch %d.",
 							   cpii_key_class_name(class_id), epoch)));
-		out_of_memory();
+		cpii_keyring_out_of_memory();
 	}
 	entry = hash_search(ciphers, &key, HASH_ENTER, NULL);
 	entry->cipher = cipher;
@@ -387,7 +349,7 @@ find_seal_cipher(SealEntry *entry)
 		CipherEntry *kept = NULL;
 		CpiiCipher *cipher;
 
-		check_generation();
+		cpii_keyring_check();
 		if (now != NULL)
 		{
 			key.class_id = class_id;
@@ -426,7 +388,7 @@ cpii_keyring_seal_cipher(int class_id, int *epoch)
 
 	if (unlikely(!registered))
 		cpii_keyring_prepare();
-	check_generation();
+	cpii_keyring_check();
 	entry = seal_entry(class_id);
 	if (likely(entry->cipher != NULL && entry->left > 0 &&
 			   cpii_epoch_current(entry->class) == entry->epoch))
@@ -452,7 +414,7 @@ cpii_keyring_open_cipher(int class_id, int epoch)
 
 	if (unlikely(!registered))
 		cpii_keyring_prepare();
-	check_generation();
+	cpii_keyring_check();
 	if (class_id >= 0 && class_id < NEAR_CLASSES)
 	{
 		near = &near_opens[class_id];
@@ -495,138 +457,6 @@ cpii_keyring_epoch_state(int class_id, int epoch)
 	cpii_require_preload();
 	entry = cpii_epoch_find(class_id, epoch);
 	return entry ? (CpiiEpochState) pg_atomic_read_u32(&entry->state) : CPII_EPOCH_ABSENT;
-}
-
-/* ---- tags ---- */
-
-/* digest of the tags that all epochs of a class share */
-static int
-class_digest(int class_id)
-{
-	uint32		n = pg_atomic_read_u32(&cpii_key_table->nepochs);
-
-	pg_read_barrier();
-	for (uint32 i = 0; i < n; i++)
-	{
-		CpiiEpochEntry *entry = &cpii_key_table->epochs[i];
-
-		if (entry->class_id == class_id && entry->suite != 0 &&
-			entry->tag_scope == CPII_TAGS_CLASS)
-			return entry->tag_digest;
-	}
-	return CPII_DIGEST_USUAL;
-}
-
-CpiiMac *
-cpii_keyring_mac(int class_id, CpiiMacPurpose purpose, int epoch)
-{
-	MacKey		key = {class_id, (int) purpose, 0};
-	MacEntry   *near = NULL;
-	MacEntry   *entry;
-	CpiiAnswer	answer;
-	int			digest = CPII_DIGEST_SHA256;
-
-	if (unlikely(!registered))
-		cpii_keyring_prepare();
-	check_generation();
-	if (class_id >= 0 && class_id < NEAR_CLASSES)
-	{
-		near = &near_macs[class_id][purpose];
-		if (likely(near->mac != NULL && near->key.epoch == epoch))
-			return near->mac;
-	}
-	if (epoch > 0)
-	{
-		CpiiEpochEntry *facts = cpii_epoch_find(class_id, epoch);
-
-		if (facts != NULL && facts->tag_scope == CPII_TAGS_EPOCH)
-		{
-			key.epoch = epoch;
-			digest = facts->tag_digest;
-		}
-	}
-	if (purpose == CPII_MAC_SUBJECT)
-		digest = CPII_DIGEST_AES_CMAC;
-	else if (key.epoch == 0 && purpose != CPII_MAC_TOKEN)
-		digest = class_digest(class_id);
-	entry = hash_search(macs, &key, HASH_FIND, NULL);
-	if (entry == NULL)
-	{
-		CpiiMac    *mac;
-
-		cpii_keyring_ask(CPII_ASK_MAC_KEY, class_id, key.epoch, (int) purpose, 0, &answer);
-		mac = cpii_mac_new_digest((CpiiDigest) digest, answer.key, CPII_KEY_LEN);
-		cpii_wipe(answer.key, sizeof(answer.key));
-		if (mac == NULL)
-			out_of_memory();
-		entry = hash_search(macs, &key, HASH_ENTER, NULL);
-		entry->mac = mac;
-	}
-	if (near != NULL)
-	{
-		near->key.epoch = epoch;
-		near->mac = entry->mac;
-	}
-	return entry->mac;
-}
-
-int
-cpii_keyring_search_epochs(int class_id, int *epochs, int max)
-{
-	uint32		total;
-	int			n = 0;
-	bool		of_class = false;
-
-	cpii_require_preload();
-	total = pg_atomic_read_u32(&cpii_key_table->nepochs);
-	pg_read_barrier();
-	for (uint32 i = 0; i < total && n < max; i++)
-	{
-		CpiiEpochEntry *entry = &cpii_key_table->epochs[i];
-		uint32		state = pg_atomic_read_u32(&entry->state);
-
-		if (entry->class_id != class_id ||
-			(state != CPII_EPOCH_ACTIVE && state != CPII_EPOCH_OPEN_ONLY))
-			continue;
-		if (entry->tag_scope == CPII_TAGS_EPOCH)
-			epochs[n++] = entry->epoch;
-		else if (!of_class)
-		{
-			of_class = true;
-			epochs[n++] = 0;
-		}
-	}
-	if (n == 0 && max > 0)
-		epochs[n++] = 0;
-	return n;
-}
-
-int
-cpii_keyring_tag_epoch(int class_id, int epoch)
-{
-	static CipherKey last = {-1, -1};
-	static bool last_scoped = false;
-
-	/* a property that never changes once the epoch is known */
-	if (last.class_id != class_id || last.epoch != epoch)
-	{
-		CpiiEpochEntry *entry = cpii_epoch_find(class_id, epoch);
-
-		if (entry == NULL)
-			return 0;
-		last.class_id = class_id;
-		last.epoch = epoch;
-		last_scoped = entry->tag_scope == CPII_TAGS_EPOCH;
-	}
-	return last_scoped ? epoch : 0;
-}
-
-bool
-cpii_keyring_search_scoped(int class_id)
-{
-	int			epochs[2];
-
-	return cpii_keyring_search_epochs(class_id, epochs, 2) != 1 || epochs[0] != 0;
 }
 
 /* ---- the rest ---- */

@@ -11,6 +11,7 @@
 #include "base/secret.h"
 #include "crypto/keyring.h"
 #include "crypto/keyring_ask.h"
+#include "crypto/keyring_inside.h"
 
 static void
 report_unavailable(const CpiiAnswer *answer, int class_id, int epoch)

@@ -16,7 +16,4 @@
 extern void cpii_keyring_ask(int kind, int class_id, int epoch, int arg,
 							 int arg2, CpiiAnswer *answer);
 
-/* a key is about to arrive in this process (keyring.c) */
-extern void cpii_keyring_prepare(void);
-
 #endif							/* CPII_KEYRING_ASK_H */
