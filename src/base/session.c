@@ -31,6 +31,7 @@
 CpiiPersonLookup cpii_person_lookup = NULL;
 CpiiAccountDenied cpii_account_denied = NULL;
 CpiiAccountStranger cpii_account_stranger = NULL;
+CpiiAccountWaits cpii_account_waits = NULL;
 
 static CpiiActor actor;
 static bool actor_valid = false;

@@ -107,6 +107,14 @@ extern CpiiAccountDenied cpii_account_denied;
 typedef bool (*CpiiAccountStranger) (Oid login);
 extern CpiiAccountStranger cpii_account_stranger;
 
+/*
+ * Installed by the people room: may sessions of this login role do nothing yet,
+ * because the password must be changed first, or because a joint account's
+ * second person is not there?  No catalog access.
+ */
+typedef bool (*CpiiAccountWaits) (Oid login);
+extern CpiiAccountWaits cpii_account_waits;
+
 /* is the role a member (ignoring superuser power) of a duty role by name? */
 extern bool cpii_session_has_duty(const char *duty);
 

@@ -311,6 +311,13 @@ serve(const CpiiRequest *request, Oid login, Oid session, Oid outer,
 				 errmsg("courier_pii: a key was refused to role %u, for which nobody answers", login)));
 		return;
 	}
+	if (cpii_account_waits != NULL && OidIsValid(login) && !request->service &&
+		is_class_key(request) && cpii_account_waits(login))
+	{
+		answer->status = CPII_ANSWER_REFUSED;
+		set_detail(answer, "The account may do nothing before its password is changed, or its second person is there.");
+		return;
+	}
 	if (request->kind == CPII_ASK_UNSEAL)
 	{
 		enter_share(request, answer);
@@ -369,6 +376,32 @@ serve(const CpiiRequest *request, Oid login, Oid session, Oid outer,
 
 /* ---- the process ---- */
 
+/*
+ * Where logins of nobody are rejected from now on, sessions of nobody lose the
+ * keys that they have: everybody asks again.
+ */
+static void
+follow_logins(void)
+{
+	bool		rejected = cpii_unregistered_login == CPII_UNREGISTERED_REJECT;
+
+	if (rejected && !cpii_key_table->nobody_rejected)
+		(void) pg_atomic_fetch_add_u32(&cpii_key_table->generation, 1);
+	cpii_key_table->nobody_rejected = rejected;
+}
+
+static void
+reload(void)
+{
+	ProcessConfigFile(PGC_SIGHUP);
+	follow_logins();
+	/* on another server with the same store */
+	if (cpii_vault_superseded())
+		cpii_vault_forget();
+	cpii_vault_read_store();
+	try_unseal(true);
+}
+
 static void
 agent_exit(int code, Datum arg)
 {
@@ -400,6 +433,7 @@ cpii_agent_main(Datum arg)
 	cpii_channel_open();
 	cpii_key_table->agent_pid = MyProcPid;
 	cpii_key_table->agent_proc = CPII_MY_PROC_NUMBER;
+	follow_logins();
 	cpii_vault_read_store();
 	try_unseal(true);
 
@@ -408,12 +442,7 @@ cpii_agent_main(Datum arg)
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-			/* on another server with the same store */
-			if (cpii_vault_superseded())
-				cpii_vault_forget();
-			cpii_vault_read_store();
-			try_unseal(true);
+			reload();
 		}
 		cpii_channel_serve(serve);
 		if (cpii_vault_ready())

@@ -329,18 +329,23 @@ cpii_channel_close(void)
 
 /* who the server says that the process is */
 static bool
-caller_of(int number, Slot *slot, PGPROC **proc, Oid *login)
+caller_of(int number, int pid, PGPROC **proc, Oid *login)
 {
 	if (number >= ProcGlobal->allProcCount)
 		return false;
 	*proc = &ProcGlobal->allProcs[number];
 	*login = (*proc)->roleId;
-	return (*proc)->pid != 0 && (*proc)->pid == slot->pid;
+	return (*proc)->pid != 0 && (*proc)->pid == pid;
 }
 
+/*
+ * What is judged is copied first: the process that asks could change its slot
+ * meanwhile.
+ */
 static void
 serve_slot(int number, Slot *slot, CpiiServe serve)
 {
+	Slot		asked = *slot;
 	CpiiRequest request;
 	CpiiAnswer	answer;
 	CpiiHandover keys;
@@ -351,30 +356,30 @@ serve_slot(int number, Slot *slot, CpiiServe serve)
 
 	memset(&answer, 0, sizeof(answer));
 	answer.status = CPII_ANSWER_FAILED;
-	answer.epoch = slot->epoch;
-	request.kind = slot->kind;
-	request.class_id = slot->class_id;
-	request.epoch = slot->epoch;
-	request.arg = slot->arg;
-	request.arg2 = slot->arg2;
+	answer.epoch = asked.epoch;
+	request.kind = asked.kind;
+	request.class_id = asked.class_id;
+	request.epoch = asked.epoch;
+	request.arg = asked.arg;
+	request.arg2 = asked.arg2;
 	request.service = false;
 	request.payload = NULL;
 	request.payload_len = 0;
 
-	if (caller_of(number, slot, &proc, &login) &&
-		memcmp(slot->agent, channel->agent, CPII_PUBLIC_LEN) == 0 &&
-		cpii_handover_keys(agent_pair, slot->sender, slot->sender, &keys))
+	if (caller_of(number, asked.pid, &proc, &login) &&
+		memcmp(asked.agent, channel->agent, CPII_PUBLIC_LEN) == 0 &&
+		cpii_handover_keys(agent_pair, asked.sender, asked.sender, &keys))
 	{
-		if (slot->payload_len > CPII_AEAD_TAG_LEN &&
-			slot->payload_len <= sizeof(slot->payload) &&
-			cpii_handover_open(keys.request, slot->payload, slot->payload_len, payload))
+		if (asked.payload_len > CPII_AEAD_TAG_LEN &&
+			asked.payload_len <= (int) sizeof(asked.payload) &&
+			cpii_handover_open(keys.request, asked.payload, asked.payload_len, payload))
 		{
 			request.payload = payload;
-			request.payload_len = slot->payload_len - CPII_AEAD_TAG_LEN;
+			request.payload_len = asked.payload_len - CPII_AEAD_TAG_LEN;
 		}
 		/* a parallel worker is a part of its leader's session */
 		request.service = CPII_IS_WORKER_PROC(proc) && proc->lockGroupLeader == NULL;
-		serve(&request, login, slot->session, slot->outer, &answer);
+		serve(&request, login, asked.session, asked.outer, &answer);
 	}
 	else
 		answer.status = CPII_ANSWER_RETRY;

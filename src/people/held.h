@@ -115,6 +115,8 @@ extern void cpii_envelope_init(void);
 extern void cpii_joint_person_left(const char *staff_no, const char *status);
 /* raise PI006 unless the second person is present; needs no catalog */
 extern void cpii_joint_gate(Oid role);
+/* is a second person there for this joint account?  Takes a lock, no catalog */
+extern bool cpii_joint_attended(Oid role);
 extern void cpii_joint_init(void);
 
 #endif							/* CPII_HELD_H */

@@ -382,8 +382,8 @@ cpii_void_joint_password(PG_FUNCTION_ARGS)
 
 /* ---- the second person's presence ---- */
 
-static bool
-is_attended(Oid role)
+bool
+cpii_joint_attended(Oid role)
 {
 	bool		found = false;
 
@@ -413,7 +413,7 @@ leave(int code, Datum arg)
 		}
 	LWLockRelease(lock);
 	for (int i = 0; i < n; i++)
-		if (!is_attended(left[i]))
+		if (!cpii_joint_attended(left[i]))
 			cpii_roster_cancel_statements(left[i]);
 }
 
@@ -490,7 +490,7 @@ cpii_leave_joint(PG_FUNCTION_ARGS)
 void
 cpii_joint_gate(Oid role)
 {
-	if (is_attended(role))
+	if (cpii_joint_attended(role))
 		return;
 	cpii_audit_note(CPII_ACT_DENIED, "joint_session", "denied",
 					"{\"reason\": \"second person is not present\"}");

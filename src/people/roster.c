@@ -446,6 +446,25 @@ account_stranger(Oid login)
 	return !known;
 }
 
+/* a password that is overdue, or a joint account with one person alone */
+static bool
+account_waits(Oid login)
+{
+	RosterEntry *entry;
+	TimestampTz deadline = DT_NOEND;
+	bool		overdue;
+	bool		joint;
+
+	if (cpii_roster_table == NULL)
+		return false;
+	LWLockAcquire(cpii_roster_lock, LW_SHARED);
+	overdue = role_restricted(login, &deadline);
+	entry = cpii_roster_find(login);
+	joint = entry != NULL && (entry->facts.flags & ROSTER_JOINT) != 0;
+	LWLockRelease(cpii_roster_lock);
+	return overdue || (joint && !cpii_joint_attended(login));
+}
+
 static bool
 person_lookup(Oid login, char *staff_no, char *org)
 {
@@ -592,6 +611,7 @@ cpii_people_init(void)
 	cpii_person_lookup = person_lookup;
 	cpii_account_denied = account_denied;
 	cpii_account_stranger = account_stranger;
+	cpii_account_waits = account_waits;
 	cpii_password_in_date = password_in_date;
 	cpii_roster_change_init();
 	cpii_set_actor_init();
