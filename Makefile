@@ -25,6 +25,7 @@ OBJS = \
 	src/base/ticket.o \
 	src/base/transaction.o \
 	src/crypto/agent.o \
+	src/crypto/agent_watch.o \
 	src/crypto/channel.o \
 	src/crypto/cipher.o \
 	src/crypto/custodians.o \
@@ -80,6 +81,7 @@ OBJS = \
 	src/audit/checkpoint.o \
 	src/audit/inflight.o \
 	src/audit/ingest.o \
+	src/audit/key_taken.o \
 	src/audit/ratchet.o \
 	src/audit/record.o \
 	src/audit/redact.o \

@@ -21,6 +21,7 @@
 #include "audit/chain.h"
 #include "audit/checkpoint.h"
 #include "audit/inflight.h"
+#include "audit/key_taken.h"
 #include "audit/record.h"
 #include "audit/spool.h"
 #include "audit/undone.h"
@@ -370,6 +371,7 @@ cpii_audit_init(void)
 	cpii_spool_init();
 	cpii_undone_init();
 	cpii_walk_init();
+	cpii_key_taken_init();
 	cpii_alert_init();
 	cpii_checkpoint_init();
 	cpii_worker_init();

@@ -55,6 +55,7 @@ int			cpii_online_share = 20;
 char	   *cpii_key_file = NULL;
 int			cpii_key_source = CPII_KEY_SOURCE_FILE;
 char	   *cpii_key_store = NULL;
+int			cpii_key_watch = 64;
 int			cpii_leaver_quarantine_days = 90;
 int			cpii_login_address_conflict = CPII_CONFLICT_LOG;
 int			cpii_login_address_settle = 120;
@@ -383,6 +384,11 @@ cpii_settings_init(void)
 							   &cpii_key_store, "",
 							   PGC_POSTMASTER, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.key_watch",
+							"Sets after how many data keys a session is recorded.",
+							"Again at each doubling.  0 turns this off.",
+							&cpii_key_watch, 64, 0, 8192,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomIntVariable("courier_pii.leaver_quarantine_days",
 							"Sets the days after a departure before the login role may be dropped.",
 							NULL, &cpii_leaver_quarantine_days, 90, 0, 3650,

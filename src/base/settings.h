@@ -83,6 +83,7 @@ extern char *cpii_key_command;
 extern char *cpii_key_file;
 extern int	cpii_key_source;
 extern char *cpii_key_store;
+extern int	cpii_key_watch;
 extern int	cpii_max_staff;
 extern char *cpii_node_name;
 

@@ -37,6 +37,7 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "crypto/agent.h"
+#include "crypto/agent_watch.h"
 #include "crypto/custody.h"
 #include "crypto/keyring.h"
 #include "crypto/locked.h"
@@ -287,8 +288,8 @@ is_class_key(const CpiiRequest *request)
 }
 
 static void
-serve(const CpiiRequest *request, Oid login, Oid session, Oid outer,
-	  CpiiAnswer *answer)
+answer_request(const CpiiRequest *request, Oid login, Oid session, Oid outer,
+			   CpiiAnswer *answer)
 {
 	CpiiEpochEntry *entry;
 	const char *detail = NULL;
@@ -372,6 +373,17 @@ serve(const CpiiRequest *request, Oid login, Oid session, Oid outer,
 			break;
 	}
 	set_detail(answer, detail);
+}
+
+static void
+serve(const CpiiRequest *request, Oid login, Oid session, Oid outer,
+	  CpiiAnswer *answer)
+{
+	answer_request(request, login, session, outer, answer);
+	if (answer->status == CPII_ANSWER_OK && !request->service &&
+		request->class_id != CPII_CLASS_LITERAL &&
+		(request->kind == CPII_ASK_SEAL_KEY || request->kind == CPII_ASK_OPEN_KEY))
+		cpii_agent_taken(request->number, request->pid, login, request->class_id);
 }
 
 /* ---- the process ---- */

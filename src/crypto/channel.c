@@ -320,6 +320,12 @@ cpii_channel_open(void)
 	}
 }
 
+int
+cpii_channel_slots(void)
+{
+	return channel->nslots;
+}
+
 void
 cpii_channel_close(void)
 {
@@ -362,6 +368,8 @@ serve_slot(int number, Slot *slot, CpiiServe serve)
 	request.epoch = asked.epoch;
 	request.arg = asked.arg;
 	request.arg2 = asked.arg2;
+	request.number = number;
+	request.pid = asked.pid;
 	request.service = false;
 	request.payload = NULL;
 	request.payload_len = 0;

@@ -54,7 +54,11 @@ typedef struct CpiiRequest
 	int			epoch;
 	int			arg;
 	int			arg2;
-	bool		service;		/* a background worker by itself; the server's word */
+	/* the server's word: the place and number of the process, and whether it is
+	 * a background worker by itself */
+	int			number;
+	int			pid;
+	bool		service;
 	const unsigned char *payload;
 	size_t		payload_len;
 } CpiiRequest;
@@ -80,6 +84,8 @@ extern void cpii_channel_ask(const CpiiRequest *request, CpiiAnswer *answer);
  * left half done are open again.
  */
 extern void cpii_channel_open(void);
+/* processes that can ask; their numbers are below */
+extern int	cpii_channel_slots(void);
 /* no more requests; waiting processes notice */
 extern void cpii_channel_close(void);
 

@@ -98,5 +98,19 @@ foreach my $one ($early, values %session)
 {
 	eval { $one->quit; };
 }
+
+# who takes many keys is recorded, by the agent
+$node->append_conf('postgresql.conf', "courier_pii.key_watch = 2\n");
+$node->restart;
+my $collector = session('clerk');
+$collector->query_safe('SELECT count(recv_phone), count(recv_name), count(recv_addr), count(recv_id), count(remark) FROM masked.shipment');
+my $clerk_pid = $collector->query_safe('SELECT pg_backend_pid()');
+is(audit($node, qq{SELECT string_agg(concat_ws(' ', l.staff_no, l.detail ->> 'keys', l.detail ->> 'classes'), ',' ORDER BY l.seq) FROM courier_pii.audit_log l
+	WHERE l.action = 'KEY' AND l.command = 'keys_taken' AND l.detail ->> 'pid' = '$clerk_pid' AND (l.detail ->> 'role')::oid = 'clerk'::regrole}),
+	'C1 2 2,C1 4 4', 'a session that takes the keys of many classes is recorded, and again at each doubling');
+$collector->quit;
+is(query_as($node, 'clerk', 'SELECT count(recv_phone) FROM masked.shipment'), '20', 'one that takes one is not');
+is(audit($node, q{SELECT count(*) FROM courier_pii.audit_log WHERE command = 'keys_taken' AND staff_no = 'C1'}), '2', 'indeed');
+
 $node->stop;
 done_testing();
