@@ -43,6 +43,7 @@ OBJS = \
 	src/crypto/locked.o \
 	src/crypto/mac.o \
 	src/crypto/nonce.o \
+	src/crypto/secret_file.o \
 	src/crypto/shamir.o \
 	src/crypto/signature.o \
 	src/crypto/store_watch.o \

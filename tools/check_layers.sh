@@ -73,7 +73,7 @@ for pattern in 'src/mask/*.[ch]' 'src/sealed/envelope.[ch]' \
 	'src/sealed/normalise.[ch]' 'src/crypto/cipher.[ch]' 'src/crypto/mac.[ch]' 'src/crypto/signature.[ch]' \
 	'src/policy/matrix.[ch]' 'src/policy/condition.[ch]' 'src/policy/suspect_text.[ch]' \
 	'src/crypto/gcm.[ch]' 'src/crypto/nonce.[ch]' 'src/crypto/shamir.[ch]' \
-	'src/crypto/wrap.[ch]' \
+	'src/crypto/wrap.[ch]' 'src/crypto/secret_file.[ch]' \
 	'src/audit/redact.[ch]' 'src/people/password_rule.[ch]' 'src/base/secret.[ch]' 'src/base/hex.[ch]' 'src/base/classes.h'; do
 	for file in $pattern; do
 		[ ! -f "$file" ] || pure="$pure $file"

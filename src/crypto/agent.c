@@ -167,11 +167,18 @@ enter_share(const CpiiRequest *request, CpiiAnswer *answer)
 		set_detail(answer, "There is no share.");
 	else
 	{
+		int			before = cpii_custodians_entered();
+
 		missing = cpii_custodians_enter(false, request->payload, request->payload_len,
 										cpii_vault_master(), &detail);
 		set_detail(answer, detail);
 		if (missing < 0)
+		{
+			/* they did not fit: the next one looks at the key check first */
+			if (cpii_custodians_entered() < before)
+				cpii_key_table_reason(detail, "Each custodian enters a share with courier_pii.unseal().");
 			return;
+		}
 		answer->status = CPII_ANSWER_OK;
 		answer->epoch = missing;
 		if (missing > 0)

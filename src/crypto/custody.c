@@ -101,7 +101,8 @@ key_from_file(bool next, unsigned char key[CPII_KEY_LEN],
 		return false;
 	}
 
-	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	/* a pipe or a device must not make us wait */
+	fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | PG_BINARY);
 	if (fd < 0)
 	{
 		*detail = psprintf("Could not open key file \"%s\": %s.",

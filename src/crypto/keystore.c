@@ -16,7 +16,6 @@
 #include "postgres.h"
 
 #include <ctype.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,12 +33,11 @@
 #define MAX_INSTALLATION_LEN (256 + CPII_MAX_FORMER * (2 * CPII_WRAPPED_LEN + 16))
 #define MAX_NAME_LEN 160
 
-static bool
-write_installation(const CpiiInstallation *in, bool replace, const char **detail)
+static char *
+print_installation(const CpiiInstallation *in)
 {
 	StringInfoData text;
 	char		hex[2 * CPII_WRAPPED_LEN + 1];
-	bool		ok;
 
 	initStringInfo(&text);
 	cpii_hex(in->uuid, CPII_INSTALLATION_LEN, hex);
@@ -51,36 +49,36 @@ write_installation(const CpiiInstallation *in, bool replace, const char **detail
 		cpii_hex(in->former[i], CPII_WRAPPED_LEN, hex);
 		appendStringInfo(&text, "former %s\n", hex);
 	}
-	ok = cpii_store_write("installation", text.data, replace, detail);
-	pfree(text.data);
-	return ok;
+	return text.data;
 }
 
+static bool
+write_installation(const CpiiInstallation *in, bool replace, const char **detail)
+{
+	return cpii_store_write("installation", print_installation(in), replace, detail);
+}
+
+/* to the byte: what would be written differently is damaged */
 static bool
 parse_installation(const char *buf, CpiiInstallation *out)
 {
 	static const char former[] = "former ";
-	const size_t start = 2 * CPII_INSTALLATION_LEN + 1 + 2 * CPII_MAC_LEN;
-	const size_t line = sizeof(former) - 1 + 2 * CPII_WRAPPED_LEN;
-	const char *p = buf + start;
+	const size_t start = 2 * CPII_INSTALLATION_LEN + 1 + 2 * CPII_MAC_LEN + 1;
+	const size_t line = sizeof(former) - 1 + 2 * CPII_WRAPPED_LEN + 1;
+	size_t		len = strlen(buf);
 
 	memset(out, 0, sizeof(*out));
-	if (strlen(buf) < start ||
+	if (len < start || (len - start) % line != 0 ||
+		(len - start) / line > CPII_MAX_FORMER ||
 		!cpii_unhex(buf, CPII_INSTALLATION_LEN, out->uuid) ||
 		!cpii_unhex(buf + 2 * CPII_INSTALLATION_LEN + 1, CPII_MAC_LEN, out->check))
 		return false;
-	if (*p == '\n')
-		p++;
-	for (; *p != '\0'; p += line + 1)
-	{
-		if (out->nformer >= CPII_MAX_FORMER || strlen(p) < line + 1 ||
-			strncmp(p, former, sizeof(former) - 1) != 0 || p[line] != '\n' ||
-			!cpii_unhex(p + sizeof(former) - 1, CPII_WRAPPED_LEN,
-						out->former[out->nformer]))
+	out->nformer = (int) ((len - start) / line);
+	for (int i = 0; i < out->nformer; i++)
+		if (!cpii_unhex(buf + start + i * line + sizeof(former) - 1,
+						CPII_WRAPPED_LEN, out->former[i]))
 			return false;
-		out->nformer++;
-	}
-	return true;
+	return strcmp(print_installation(out), buf) == 0;
 }
 
 bool
@@ -148,13 +146,10 @@ cpii_keystore_read(int class_id, int epoch,
 				   const char **detail)
 {
 	char		name[MAX_NAME_LEN];
-	char		buf[CPII_STORE_FILE_LEN];
+	char		buf[CPII_SECRET_TEXT_LEN];
 	bool		missing;
 	bool		ok;
-	char	   *p;
-	char	   *q;
 
-	memset(info, 0, sizeof(*info));
 	if (!cpii_store_usable(false, &missing, detail))
 		return missing ? CPII_STORE_MISSING : CPII_STORE_FAILED;
 	epoch_name(class_id, epoch, "destroyed", name);
@@ -163,45 +158,7 @@ cpii_keystore_read(int class_id, int epoch,
 	epoch_name(class_id, epoch, "secret", name);
 	if (!cpii_store_read(name, buf, sizeof(buf), &missing, detail))
 		return missing ? CPII_STORE_MISSING : CPII_STORE_FAILED;
-
-	info->suite = CPII_SUITE_AES_256_GCM;
-	info->tag_scope = CPII_TAGS_CLASS;
-	info->tag_digest = CPII_DIGEST_SHA256;
-	info->master = 1;
-	ok = strlen(buf) >= 2 * CPII_SECRET_LEN &&
-		cpii_unhex(buf, CPII_SECRET_LEN, secret);
-	p = buf + 2 * CPII_SECRET_LEN;
-	if (ok && (p = strstr(p, "\nsuite ")) != NULL)
-	{
-		long long	created;
-		char		hex[17];
-
-		ok = sscanf(p, "\nsuite %d tags %d digest %d created %lld master %d",
-					&info->suite, &info->tag_scope, &info->tag_digest,
-					&created, &info->master) >= 4 &&
-			info->master >= 1 &&
-			(q = strstr(p, "\ncheck ")) != NULL &&
-			sscanf(q, "\ncheck %16[0-9a-f]\n", hex) == 1 &&
-			strlen(hex) == 16 && q[23] == '\n' &&
-			cpii_unhex(hex, sizeof(info->check), info->check);
-		if (ok)
-		{
-			info->created = created;
-			info->has_check = true;
-		}
-	}
-	else if (ok)
-	{
-		/* a file of a version that wrote the secret alone */
-		char		path[MAXPGPATH];
-		struct stat st;
-
-		cpii_store_path(path, name);
-		if (strlen(buf) > 2 * CPII_SECRET_LEN + 1)
-			ok = false;
-		else if (stat(path, &st) == 0)
-			info->created = (int64) st.st_mtime;
-	}
+	ok = cpii_secret_parse(buf, secret, info);
 	cpii_wipe(buf, sizeof(buf));
 	if (!ok)
 	{
@@ -217,26 +174,16 @@ cpii_keystore_write(int class_id, int epoch,
 					const CpiiSecretInfo *info, const char **detail)
 {
 	char		name[MAX_NAME_LEN];
-	char		hex_secret[2 * CPII_SECRET_LEN + 1];
-	char		hex_check[2 * sizeof(info->check) + 1];
-	char		text[CPII_STORE_FILE_LEN];
+	char		text[CPII_SECRET_TEXT_LEN];
 	bool		missing;
 	bool		ok;
 
 	if (!cpii_store_usable(false, &missing, detail))
 		return false;
 	epoch_name(class_id, epoch, "secret", name);
-	cpii_hex(secret, CPII_SECRET_LEN, hex_secret);
-	cpii_hex(info->check, sizeof(info->check), hex_check);
-	snprintf(text, sizeof(text),
-			 "%s\nsuite %d tags %d digest %d created %lld%s\ncheck %s\n",
-			 hex_secret, info->suite, info->tag_scope, info->tag_digest,
-			 (long long) info->created,
-			 info->master > 1 ? psprintf(" master %d", info->master) : "",
-			 hex_check);
+	cpii_secret_print(secret, info, text);
 	ok = cpii_store_write(name, text, false, detail);
 	cpii_wipe(text, sizeof(text));
-	cpii_wipe(hex_secret, sizeof(hex_secret));
 	return ok;
 }
 

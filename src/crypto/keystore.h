@@ -12,9 +12,9 @@
 #ifndef CPII_KEYSTORE_H
 #define CPII_KEYSTORE_H
 
+#include "crypto/secret_file.h"
 #include "crypto/wrap.h"
 
-#define CPII_SECRET_LEN 32
 #define CPII_INSTALLATION_LEN 16
 
 /* the directory in use: the setting, or the key file's name with ".store" */
@@ -49,18 +49,6 @@ extern bool cpii_keystore_installation(bool create,
 /* put another in its place, whole or not at all */
 extern bool cpii_keystore_replace_installation(const CpiiInstallation *installation,
 											   const char **detail);
-
-/* what a secret's file says beside the secret; all in clear */
-typedef struct CpiiSecretInfo
-{
-	int			suite;
-	int			tag_scope;
-	int			tag_digest;
-	int			master;			/* number of the master key, from 1 */
-	int64		created;		/* seconds since 1970 */
-	unsigned char check[8];		/* keyed by the master key, see the agent */
-	bool		has_check;		/* false: a file of an older version */
-} CpiiSecretInfo;
 
 typedef enum CpiiStoreResult
 {

@@ -28,6 +28,9 @@
 
 #define OLD_SECONDS 60
 
+/* no link to another file is followed, no pipe waited for */
+#define NO_SURPRISE (O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
+
 /* flush the entries of a directory */
 static void
 flush_directory(const char *dir)
@@ -110,16 +113,23 @@ cpii_store_read(const char *name, char *buf, size_t size, bool *missing,
 				const char **detail)
 {
 	char		path[MAXPGPATH];
+	struct stat st;
 	int			fd;
 	ssize_t		len;
 
 	*missing = false;
 	cpii_store_path(path, name);
-	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	fd = OpenTransientFile(path, O_RDONLY | NO_SURPRISE | PG_BINARY);
 	if (fd < 0)
 	{
 		*missing = (errno == ENOENT);
 		*detail = psprintf("Could not open \"%s\": %s.", path, strerror(errno));
+		return false;
+	}
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+	{
+		CloseTransientFile(fd);
+		*detail = psprintf("\"%s\" is not a regular file.", path);
 		return false;
 	}
 	len = read(fd, buf, size - 1);
@@ -129,6 +139,9 @@ cpii_store_read(const char *name, char *buf, size_t size, bool *missing,
 		*detail = psprintf("Could not read \"%s\".", path);
 		return false;
 	}
+	/* what holds a zero byte is no text of ours: let it be read as damaged */
+	if (memchr(buf, '\0', len) != NULL)
+		len = 0;
 	buf[len] = '\0';
 	return true;
 }
@@ -191,7 +204,7 @@ cpii_store_shred(const char *name, const char **detail)
 	bool		ok;
 
 	cpii_store_path(path, name);
-	fd = OpenTransientFile(path, O_WRONLY | PG_BINARY);
+	fd = OpenTransientFile(path, O_WRONLY | NO_SURPRISE | PG_BINARY);
 	if (fd < 0)
 	{
 		if (errno == ENOENT)
@@ -199,7 +212,8 @@ cpii_store_shred(const char *name, const char **detail)
 		*detail = psprintf("Could not open \"%s\": %s.", path, strerror(errno));
 		return false;
 	}
-	ok = fstat(fd, &st) == 0;
+	errno = EINVAL;
+	ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 	if (ok)
 	{
 		size_t		len = Min((size_t) st.st_size, sizeof(noise));

@@ -28,29 +28,6 @@
 static uint64 others[CPII_MAX_EPOCHS];
 static uint64 own[CPII_MAX_EPOCHS];
 
-static void
-epoch_check(int class_id, int epoch, const unsigned char secret[CPII_SECRET_LEN],
-			const CpiiSecretInfo *info, unsigned char out[8])
-{
-	unsigned char input[CPII_SECRET_LEN + 80];
-	unsigned char full[CPII_MAC_LEN] = {0};
-	CpiiMac    *mac = cpii_mac_new(cpii_vault->store_key, CPII_KEY_LEN);
-	int			len;
-
-	memcpy(input, secret, CPII_SECRET_LEN);
-	len = snprintf((char *) input + CPII_SECRET_LEN, 80, "%d %d %d %d %d",
-				   class_id, epoch, info->suite, info->tag_scope,
-				   info->tag_digest);
-	if (info->master > 1)
-		len += snprintf((char *) input + CPII_SECRET_LEN + len, 80 - len, " %d",
-						info->master);
-	if (mac != NULL)
-		(void) cpii_mac(mac, input, CPII_SECRET_LEN + len, full);
-	cpii_mac_free(mac);
-	memcpy(out, full, 8);
-	cpii_wipe(input, sizeof(input));
-}
-
 static int
 entry_index(const CpiiEpochEntry *entry)
 {
@@ -67,12 +44,13 @@ cpii_vault_read_secret(int class_id, int epoch, const char **detail)
 	*detail = NULL;
 	result = cpii_keystore_read(class_id, epoch, cpii_vault->secret, &info, detail);
 	cpii_vault->secret_master = info.master;
-	if (result == CPII_STORE_OK && info.has_check && cpii_vault->verified)
+	if (result == CPII_STORE_OK && cpii_vault->verified)
 	{
-		unsigned char check[8];
+		unsigned char check[CPII_SECRET_CHECK_LEN];
 
-		epoch_check(class_id, epoch, cpii_vault->secret, &info, check);
-		if (!cpii_secret_equal(check, info.check, sizeof(check)))
+		if (!cpii_secret_check(cpii_vault->store_key, class_id, epoch,
+							   cpii_vault->secret, &info, check) ||
+			!cpii_secret_equal(check, info.check, sizeof(check)))
 		{
 			*detail = psprintf("The secret of class \"%s\", epoch %d, in the key store does not match its check value.",
 							   cpii_key_class_name(class_id), epoch);
@@ -307,10 +285,10 @@ cpii_vault_make_epoch(int class_id, int suite, int tag_scope,
 		*detail = "The suite is not available in this OpenSSL.";
 		return NULL;
 	}
-	if (!cpii_random(cpii_vault->secret, CPII_SECRET_LEN))
-		return NULL;
-	epoch_check(class_id, epoch, cpii_vault->secret, &info, info.check);
-	if (!cpii_keystore_write(class_id, epoch, cpii_vault->secret, &info, detail))
+	if (!cpii_random(cpii_vault->secret, CPII_SECRET_LEN) ||
+		!cpii_secret_check(cpii_vault->store_key, class_id, epoch,
+						   cpii_vault->secret, &info, info.check) ||
+		!cpii_keystore_write(class_id, epoch, cpii_vault->secret, &info, detail))
 		return NULL;
 	/* read back: another server with the same store may have been first */
 	if (cpii_vault_read_secret(class_id, epoch, detail) != CPII_STORE_OK)
