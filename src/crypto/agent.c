@@ -205,10 +205,18 @@ enter_share(const CpiiRequest *request, CpiiAnswer *answer)
 static void
 change_master(const CpiiRequest *request, CpiiAnswer *answer)
 {
+	/* others are served while a command gets the next key */
+	static bool changing = false;
 	const char *detail = NULL;
 	const char *hint = NULL;
 	bool		have;
 
+	if (changing)
+	{
+		answer->status = CPII_ANSWER_FAILED;
+		set_detail(answer, "The master key is being changed already.");
+		return;
+	}
 	answer->status = CPII_ANSWER_SHARE;
 	if (cpii_key_source == CPII_KEY_SOURCE_CUSTODIANS)
 	{
@@ -236,7 +244,11 @@ change_master(const CpiiRequest *request, CpiiAnswer *answer)
 		return;
 	}
 	else
+	{
+		changing = true;
 		have = cpii_custody_master_key(true, cpii_vault_next(), &detail, &hint);
+		changing = false;
+	}
 	answer->status = have && cpii_vault_change(&detail) ?
 		CPII_ANSWER_OK : CPII_ANSWER_FAILED;
 	set_detail(answer, detail);
@@ -393,6 +405,12 @@ serve(const CpiiRequest *request, Oid login, Oid session, Oid outer,
 		cpii_agent_taken(request->number, request->pid, login, request->class_id);
 }
 
+static void
+serve_others(void)
+{
+	cpii_channel_serve(serve);
+}
+
 /* ---- the process ---- */
 
 /*
@@ -452,6 +470,7 @@ cpii_agent_main(Datum arg)
 	cpii_channel_open();
 	cpii_key_table->agent_pid = MyProcPid;
 	cpii_key_table->agent_proc = CPII_MY_PROC_NUMBER;
+	cpii_custody_waits = serve_others;
 	follow_logins();
 	cpii_vault_read_store();
 	try_unseal(true);

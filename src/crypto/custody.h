@@ -38,14 +38,18 @@ extern bool cpii_custody_inside_data_directory(const char *path);
 
 /* ---- the command source: custody_command.c ---- */
 
+/* called again and again while a command for the next key runs, or NULL */
+extern void (*cpii_custody_waits) (void);
+
 extern bool cpii_custody_run_command(bool next, unsigned char key[CPII_KEY_LEN],
 									 const char **detail, const char **hint);
 
 /* ---- custodians: custodians.c ---- */
 
 /*
- * Take one share, of the key that the store asks for or of the next one.  Returns the number of shares still missing, 0 when key now
- * holds the master key, -1 with *detail when the share cannot be used.
+ * Take one share, of the key that the store asks for or of the next one.
+ * Returns the number of shares still missing, 0 when key now holds the master
+ * key, -1 with *detail when the share cannot be used.
  */
 extern int	cpii_custodians_enter(bool next, const unsigned char *share,
 								  size_t len, unsigned char key[CPII_KEY_LEN],

@@ -35,6 +35,8 @@
 #define MAX_OUTPUT (2 * CPII_KEY_LEN + 2)
 #define POLL_MS 100
 
+void		(*cpii_custody_waits) (void) = NULL;
+
 /*
  * Split the command into words at blanks; a word in single or double quotes
  * may hold blanks.  Nothing is expanded.  One more word can be appended: there
@@ -124,9 +126,17 @@ run_child(char **words, int output)
 	_exit(127);
 }
 
+/* the server has other keys meanwhile, when this is one to come */
+static void
+go_on(bool next)
+{
+	if (next && cpii_custody_waits != NULL)
+		cpii_custody_waits();
+}
+
 /* read until the end, a limit, or the deadline */
 static ssize_t
-read_output(int fd, unsigned char *buf, TimestampTz deadline, bool *late)
+read_output(int fd, bool next, unsigned char *buf, TimestampTz deadline, bool *late)
 {
 	ssize_t		len = 0;
 
@@ -141,6 +151,7 @@ read_output(int fd, unsigned char *buf, TimestampTz deadline, bool *late)
 			*late = true;
 			break;
 		}
+		go_on(next);
 		if (poll(&waiting, 1, POLL_MS) <= 0)
 			continue;
 		got = read(fd, buf + len, MAX_OUTPUT + 1 - len);
@@ -156,7 +167,7 @@ read_output(int fd, unsigned char *buf, TimestampTz deadline, bool *late)
 
 /* wait for the child until the deadline, then end it and its children */
 static bool
-reap(pid_t child, TimestampTz deadline, bool kill_now, int *status)
+reap(pid_t child, bool next, TimestampTz deadline, bool kill_now, int *status)
 {
 	for (;;)
 	{
@@ -182,6 +193,7 @@ reap(pid_t child, TimestampTz deadline, bool kill_now, int *status)
 			*status = -1;
 			return true;
 		}
+		go_on(next);
 		pg_usleep(5000L);
 	}
 }
@@ -242,9 +254,9 @@ cpii_custody_run_command(bool next, unsigned char key[CPII_KEY_LEN],
 		return false;
 	}
 	(void) setpgid(child, child);
-	len = read_output(pipes[0], buf, deadline, &late);
+	len = read_output(pipes[0], next, buf, deadline, &late);
 	close(pipes[0]);
-	ended = reap(child, deadline, late || len > MAX_OUTPUT, &status);
+	ended = reap(child, next, deadline, late || len > MAX_OUTPUT, &status);
 	if (len > MAX_OUTPUT)
 		*detail = psprintf("The key command printed more than %d bytes.", MAX_OUTPUT);
 	else if (late || !ended)

@@ -9,7 +9,7 @@ use CourierPii;
 use File::Copy qw(copy move);
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
+use Time::HiRes qw(time usleep);
 
 my $KILLS = $ENV{COURIER_PII_STORE_KILLS} // 6;
 my $db = $CourierPii::DATABASE;
@@ -198,6 +198,21 @@ put("$side/command", "#!/bin/sh\n[ \"\$2\" = next ] && exit 3\necho $fourth\n");
 chmod 0700, "$side/command";
 $node->restart;
 ok(wait_for_keys(), 'and with the new one');
+
+# while a command takes its time, others get their keys
+put("$side/command", "#!/bin/sh\n[ \"\$2\" = next ] && { touch $side/began; sleep 3; exit 3; }\necho $fourth\n");
+chmod 0700, "$side/command";
+my ($out, $problem) = ('', '');
+my $slow = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr($db), '-U', $superuser, '-c', $change ], '<', \undef, '>', \$out, '2>', \$problem, IPC::Run::timeout(60));
+for (1 .. 300) { last if -e "$side/began"; usleep(10_000); }
+my $began = time;
+is(query_as($node, 'clerk', $wrong), '61|0', 'a new session is served while the command runs');
+($state, $err) = error_as($node, $superuser, $change);
+is($state, '55000', 'a second change is not begun');
+like($err, qr/being changed already/, 'with the reason');
+cmp_ok(time - $began, '<', 2.5, 'nobody waited for it');
+$slow->finish;
+like($problem, qr/master key was not changed\nDETAIL:  The key command failed with exit code 3/, 'which comes to its end');
 is(error_as($node, $superuser, $change), '55000', 'no next key, no change');
 
 # ---- custodians ----
