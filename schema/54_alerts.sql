@@ -3,7 +3,7 @@
 CREATE TABLE courier_pii.alert_rule (
 	name		text CONSTRAINT alert_rule_pkey PRIMARY KEY CHECK (name ~ '^[a-z0-9_]{1,60}$'),
 	kind		text NOT NULL CHECK (kind IN ('volume', 'off_hours', 'new_place', 'refused_attempts',
-					'sequential_walk', 'departed_attempts', 'canary', 'tampering')),
+					'sequential_walk', 'departed_attempts', 'many_keys', 'canary', 'tampering')),
 	threshold	bigint NOT NULL CHECK (threshold >= 1),
 	time_window	interval NOT NULL CHECK (time_window BETWEEN '1 minute' AND '7 days'),
 	severity	text NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
@@ -32,6 +32,7 @@ CREATE VIEW courier_pii.alert_rules AS
 		('refused_attempts', 10, '10 minutes', 'warning', 0, 24),
 		('sequential_walk', 20, '1 hour', 'critical', 0, 24),
 		('departed_attempts', 1, '1 day', 'warning', 0, 24),
+		('many_keys', 256, '1 day', 'warning', 0, 24),
 		('canary', 1, '1 minute', 'critical', 0, 24),
 		('tampering', 1, '1 minute', 'critical', 0, 24))
 		AS d (name, threshold, time_window, severity, from_hour, to_hour)
@@ -148,6 +149,7 @@ CREATE FUNCTION courier_pii.alert_evaluate(records integer)
 								WHERE t.who = coalesce(a.staff_no, a.login_role) AND t.bucket > a.at - r.time_window)
 							WHEN 'sequential_walk' THEN (a.detail ->> 'walk')::bigint
 							WHEN 'off_hours' THEN a.disclosed
+							WHEN 'many_keys' THEN (a.detail ->> 'keys')::bigint
 							ELSE 1 END AS amount
 					FROM courier_pii.audit_record a
 					WHERE a.node = p.node AND a.seq > p.seq AND a.seq <= upto AND a.phase <> 'BEGIN'
@@ -158,6 +160,7 @@ CREATE FUNCTION courier_pii.alert_evaluate(records integer)
 							WHEN 'off_hours' THEN a.disclosed >= r.threshold
 								AND NOT (date_part('hour', timezone(r.time_zone, a.at)) >= r.from_hour
 									AND date_part('hour', timezone(r.time_zone, a.at)) < r.to_hour)
+							WHEN 'many_keys' THEN a.action = 'KEY' AND a.command = 'keys_taken'
 							WHEN 'canary' THEN a.action = 'CANARY'
 							WHEN 'tampering' THEN a.action = 'SYSTEM' AND a.outcome = 'error'
 								AND a.command IN ('records refused', 'progress row changed', 'audit_verify')

@@ -102,6 +102,7 @@ foreach my $one ($early, values %session)
 # who takes many keys is recorded, by the agent
 $node->append_conf('postgresql.conf', "courier_pii.key_watch = 2\n");
 $node->restart;
+sql(q{SELECT courier_pii.set_alert_rule('four_keys', 'many_keys', 4)});
 my $collector = session('clerk');
 $collector->query_safe('SELECT count(recv_phone), count(recv_name), count(recv_addr), count(recv_id), count(remark) FROM masked.shipment');
 my $clerk_pid = $collector->query_safe('SELECT pg_backend_pid()');
@@ -109,6 +110,7 @@ is(audit($node, qq{SELECT string_agg(concat_ws(' ', l.staff_no, l.detail ->> 'ke
 	WHERE l.action = 'KEY' AND l.command = 'keys_taken' AND l.detail ->> 'pid' = '$clerk_pid' AND (l.detail ->> 'role')::oid = 'clerk'::regrole}),
 	'C1 2 2,C1 4 4', 'a session that takes the keys of many classes is recorded, and again at each doubling');
 $collector->quit;
+ok(wait_until($node, q{SELECT string_agg(staff_no || ' ' || amount, ',') = 'C1 4' FROM courier_pii.alert WHERE rule = 'four_keys'}, 20), 'and raises an alert');
 is(query_as($node, 'clerk', 'SELECT count(recv_phone) FROM masked.shipment'), '20', 'one that takes one is not');
 is(audit($node, q{SELECT count(*) FROM courier_pii.audit_log WHERE command = 'keys_taken' AND staff_no = 'C1'}), '2', 'indeed');
 
