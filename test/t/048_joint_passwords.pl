@@ -110,6 +110,28 @@ ask($bert, q{SELECT courier_pii.attend_joint('keep')});
 is(ask($keep, 'SELECT count(*) FROM parcel'), '1', 'until the person is back');
 is(ask($bert, 'SELECT courier_pii.leave_joint()'), '', 'leaving without disconnecting');
 is(ask($keep, 'TABLE parcel'), 'PI006', 'does the same');
+# who catches the cancellation gets no key alone
+$node->safe_psql($db, q{
+	CREATE TABLE cell (phone courier_pii.phone); INSERT INTO cell VALUES ('13800000001'); GRANT SELECT ON cell TO keep;
+	CREATE FUNCTION stubborn(value courier_pii.phone) RETURNS text LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM pg_advisory_lock(9);
+		RETURN 'not cancelled';
+	EXCEPTION WHEN query_canceled THEN
+		RETURN courier_pii.show(value);
+	END $$});
+my $holder = session($node, $super);
+ask($holder, 'SELECT pg_advisory_lock(9)');
+ask($bert, q{SELECT courier_pii.attend_joint('keep')});
+$keep->{out} = $keep->{err} = '';
+$keep->{in} .= "SELECT stubborn(phone) FROM cell;\n\\echo done\n";
+$keep->{run}->pump_nb;
+ok(wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE usename = 'keep' AND wait_event_type = 'Lock'}), 'a function runs');
+ask($bert, 'SELECT courier_pii.leave_joint()');
+$keep->{run}->pump until $keep->{out} =~ /done/ || $keep->{err} =~ /FATAL/;
+like($keep->{err}, qr/ERROR:\s+PI004.*may do nothing before/s, 'the key agent knows that the second person is not there');
+is($keep->{out}, "done\n", 'and nothing is shown');
+bye($holder);
 is(error_as($node, $super, 'SET SESSION AUTHORIZATION keep; TABLE parcel'), 'PI006', 'SET SESSION AUTHORIZATION is no way round');
 is(error_as($node, $super, q{ALTER ROLE keep PASSWORD 'Vermilion-8-cactus-Umbrella'}), 'PI006', 'nor a superuser with ALTER ROLE');
 is(error_as($node, $super, 'GRANT keep TO anna'), 'PI006', 'nor GRANT');

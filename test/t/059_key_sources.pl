@@ -193,6 +193,9 @@ SKIP:
 	skip('root reads everything', 4) if $> == 0;
 	told('one that cannot be read', qr/Permission denied/, sub { chmod 0, $phone }, $back);
 }
+my $inside = $node->data_dir . '/store';
+told('a store that is a link into the data directory', qr/inside the data directory/,
+	sub { rename $store, $inside; symlink $inside, $store; }, sub { unlink $store; rename $inside, $store; });
 told('a store that others may look into', qr/accessible to other users/, sub { chmod 0750, $store }, sub { chmod 0700, $store });
 # (of the check value: another server has changed the master key, which is for the next reload)
 foreach my $at (0, 31, 32, length($installation) - 1)
