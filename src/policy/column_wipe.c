@@ -50,6 +50,16 @@ unused_space(Page page, Size *len)
 	return (char *) page + header->pd_lower;
 }
 
+/* behind a tuple, up to where the next one may begin: whatever lay there before */
+static char *
+padding(Page page, ItemId item, Size *len)
+{
+	Size		end = ItemIdGetOffset(item) + ItemIdGetLength(item);
+
+	*len = MAXALIGN(end) - end;
+	return (char *) page + end;
+}
+
 /* where an attribute's bytes are in a tuple; NULL when it has none */
 static char *
 attribute_bytes(HeapTupleHeader tuple, TupleDesc desc, AttrNumber attnum)
@@ -104,13 +114,38 @@ payload(char *bytes, int attlen, Size *len)
 	return bytes + header;
 }
 
-/* overwrite the attribute in all tuples of a page; with "look" only ask */
+/* overwrite what no tuple of a page uses; with "look" only ask */
+static bool
+wipe_unused(Page page, bool look)
+{
+	OffsetNumber max = PageGetMaxOffsetNumber(page);
+	Size		len;
+	char	   *p = unused_space(page, &len);
+	bool		any = dirty(p, len);
+
+	if (!look)
+		memset(p, 0, len);
+	for (OffsetNumber n = FirstOffsetNumber; n <= max; n = OffsetNumberNext(n))
+	{
+		ItemId		item = PageGetItemId(page, n);
+
+		if (!ItemIdIsNormal(item))
+			continue;
+		p = padding(page, item, &len);
+		any = any || dirty(p, len);
+		if (!look)
+			memset(p, 0, len);
+	}
+	return any;
+}
+
+/* the same, and the attribute in all tuples */
 static bool
 wipe_page(Page page, TupleDesc desc, AttrNumber attnum, bool look)
 {
 	int			attlen = TupleDescAttr(desc, attnum - 1)->attlen;
 	OffsetNumber max = PageGetMaxOffsetNumber(page);
-	bool		any = false;
+	bool		any = wipe_unused(page, look);
 	Size		len;
 	char	   *p;
 
@@ -128,10 +163,6 @@ wipe_page(Page page, TupleDesc desc, AttrNumber attnum, bool look)
 		if (!look)
 			memset(p, 0, len);
 	}
-	p = unused_space(page, &len);
-	any = any || dirty(p, len);
-	if (!look)
-		memset(p, 0, len);
 	return any;
 }
 
@@ -275,23 +306,18 @@ cpii_wipe_unused_space(Relation rel)
 	for (BlockNumber block = 0; block < blocks; block++)
 	{
 		Buffer		buffer;
-		Size		len;
-		char	   *p;
 
 		CHECK_FOR_INTERRUPTS();
 		buffer = ReadBuffer(rel, block);
 		heap_page_prune_opt(rel, buffer);
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		if (!PageIsNew(BufferGetPage(buffer)))
+		if (!PageIsNew(BufferGetPage(buffer)) &&
+			wipe_unused(BufferGetPage(buffer), true))
 		{
-			p = unused_space(BufferGetPage(buffer), &len);
-			if (dirty(p, len))
-			{
-				START_CRIT_SECTION();
-				memset(p, 0, len);
-				log_page(rel, buffer);
-				END_CRIT_SECTION();
-			}
+			START_CRIT_SECTION();
+			(void) wipe_unused(BufferGetPage(buffer), false);
+			log_page(rel, buffer);
+			END_CRIT_SECTION();
 		}
 		UnlockReleaseBuffer(buffer);
 	}
