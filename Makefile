@@ -141,6 +141,7 @@ OBJS = \
 	src/policy/rule_names.o \
 	src/policy/show.o \
 	src/policy/suspect_text.o \
+	src/policy/table_lock.o \
 	src/policy/throttle.o \
 	src/policy/shown_cache.o \
 	src/policy/trust.o \

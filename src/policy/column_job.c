@@ -39,11 +39,6 @@
 #include "policy/policy.h"
 #include "policy/throttle.h"
 
-/* how long one try to lock a table may keep others waiting, and how many */
-#define LOCK_TRY "400ms"
-#define LOCK_PAUSE_MS 600
-#define LOCK_TRIES 120
-
 /* rows that batches skipped are looked for so many at a time */
 #define STRAGGLERS "500"
 
@@ -308,7 +303,7 @@ cpii_job_find_parts(CpiiJob *job)
 	}
 }
 
-/* ---- locks ---- */
+/* ---- prepared transactions ---- */
 
 void
 cpii_job_refuse_prepared(CpiiJob *job, const char *detail)
@@ -332,67 +327,6 @@ cpii_job_refuse_prepared(CpiiJob *job, const char *detail)
 				 errdetail("%s", detail),
 				 errhint("Commit or roll back the transactions in pg_prepared_xacts, then call %s again.",
 						 strcmp(job->kind, "reseal") == 0 ? "reseal" : "protect_column_online")));
-}
-
-void
-cpii_job_lock_table(Oid relid, const char *mode)
-{
-	Oid			types[1] = {OIDOID};
-	Datum		values[1] = {ObjectIdGetDatum(relid)};
-	StringInfoData sql;
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-
-	/* readers lock a view before its table, and so do we */
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "LOCK TABLE ");
-	if (strcmp(mode, "ACCESS EXCLUSIVE") == 0)
-	{
-		cpii_internal_execute("SELECT m.view::pg_catalog.regclass::pg_catalog.text FROM courier_pii.masked_view_register m"
-							  " JOIN pg_catalog.pg_class c ON c.oid = m.view WHERE m.tbl = $1 ORDER BY m.view",
-							  1, types, values, NULL, false, 0);
-		for (uint64 i = 0; i < SPI_processed; i++)
-			appendStringInfo(&sql, "%s, ", SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
-	}
-	appendStringInfo(&sql, "%s IN %s MODE", cpii_qualified_name(relid), mode);
-
-	for (int i = 1;; i++)
-	{
-		bool		locked = true;
-
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(old);
-		PG_TRY();
-		{
-			CpiiInternalState state;
-
-			cpii_internal_begin(&state);
-			(void) set_config_option("lock_timeout", LOCK_TRY, PGC_USERSET,
-									 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-			(void) SPI_execute(sql.data, false, 0);
-			cpii_internal_end(&state);
-			ReleaseCurrentSubTransaction();
-		}
-		PG_CATCH();
-		{
-			ErrorData  *error;
-
-			MemoryContextSwitchTo(old);
-			error = CopyErrorData();
-			if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || i >= LOCK_TRIES)
-				PG_RE_THROW();
-			FlushErrorState();
-			RollbackAndReleaseCurrentSubTransaction();
-			FreeErrorData(error);
-			locked = false;
-		}
-		PG_END_TRY();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-		if (locked)
-			return;
-		cpii_pause(LOCK_PAUSE_MS);
-	}
 }
 
 /* ---- batches ---- */

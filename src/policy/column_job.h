@@ -13,6 +13,7 @@
 #define CPII_COLUMN_JOB_H
 
 #include "fmgr.h"
+#include "nodes/pg_list.h"
 #include "storage/block.h"
 #include "storage/lockdefs.h"
 
@@ -63,10 +64,12 @@ extern void cpii_job_find_parts(CpiiJob *job);
 extern void cpii_job_refuse_prepared(CpiiJob *job, const char *detail);
 
 /*
- * Lock a table in a way that does not keep others waiting: a short try, a
- * pause, again.  55P03 when it was never free.
+ * Lock tables, with their partitions and children, in a way that does not keep
+ * others waiting: a short try, a pause, again.  55P03 when they were never
+ * free.  A strong lock takes the masked views that read them along.
  */
-extern void cpii_job_lock_table(Oid relid, const char *mode);
+extern void cpii_job_lock_tables(List *relids, LOCKMODE mode);
+extern void cpii_job_lock_table(Oid relid, LOCKMODE mode);
 
 /*
  * Run an UPDATE, with $1 and $2 the first and last tid of each range of blocks,

@@ -69,9 +69,10 @@ extern void cpii_view_goes_with_table(Oid view, Oid tbl);
 
 /*
  * Registered masked views that show one of these relations or whose row rules
- * read one, locked against use; readers lock a view before its table, and so
- * do we.
+ * read one; and the same locked against use, since readers lock a view before
+ * its table, and so do we.
  */
+extern List *cpii_masked_views_of(List *relids);
 extern List *cpii_masked_views_over(List *relids);
 
 /* let the view depend on no column, so that the table can be changed */

@@ -183,7 +183,7 @@ prepare(CpiiJob *job, const char *class_name)
 	cpii_job_find_parts(job);
 	cpii_job_refuse_prepared(job, "Nothing was changed.");
 
-	cpii_job_lock_table(job->relid, "ACCESS EXCLUSIVE");
+	cpii_job_lock_table(job->relid, AccessExclusiveLock);
 	if (get_attnum(job->relid, NameStr(job->col)) != column.attnum ||
 		get_atttype(job->relid, column.attnum) != column.type)
 		ereport(ERROR,
@@ -316,7 +316,7 @@ cpii_protect_column_online(PG_FUNCTION_ARGS)
 			cpii_job_refuse_prepared(job, STAYS_DONE);
 			cpii_swap_indexes(job);
 			cpii_job_refuse_prepared(job, STAYS_DONE);
-			cpii_job_lock_table(job->relid, "ACCESS EXCLUSIVE");
+			cpii_job_lock_table(job->relid, AccessExclusiveLock);
 			if (cpii_swap(job))
 				break;
 			cpii_job_commit(job);
@@ -348,7 +348,7 @@ cpii_cancel_protect(PG_FUNCTION_ARGS)
 				 errmsg("column \"%s\" is protected already", NameStr(job->col)),
 				 errhint("Call protect_column_online again to overwrite what is left of its clear text.")));
 	cpii_job_commit(job);
-	cpii_job_lock_table(job->relid, "ACCESS EXCLUSIVE");
+	cpii_job_lock_table(job->relid, AccessExclusiveLock);
 	cpii_swap_undo(job);
 	note(job, "cancel_protect", "ok");
 	cpii_job_close(job);

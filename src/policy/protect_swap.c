@@ -253,7 +253,7 @@ make_partitioned(CpiiJob *job, SwapIndex *index)
 {
 	if (OidIsValid(index->made) || index->constraint != NULL)
 		return;
-	cpii_job_lock_table(index->relid, "SHARE");
+	cpii_job_lock_table(index->relid, ShareLock);
 	cpii_index_create(cpii_index_again(index->oid, NameStr(job->col), swap_name(job),
 									   index_name(index->oid)));
 	cpii_job_commit(job);
@@ -269,7 +269,7 @@ make_leaf(CpiiJob *job, SwapIndex *index)
 		if (index->valid)
 			return;
 		/* left by a build that was interrupted */
-		cpii_job_lock_table(index->relid, "ACCESS EXCLUSIVE");
+		cpii_job_lock_table(index->relid, AccessExclusiveLock);
 		run(psprintf("DROP INDEX %s", qualified_index(index, index_name(index->oid))));
 		cpii_job_commit(job);
 	}

@@ -64,12 +64,11 @@ cpii_view_goes_with_table(Oid view, Oid tbl)
 }
 
 List *
-cpii_masked_views_over(List *relids)
+cpii_masked_views_of(List *relids)
 {
 	Oid			types[1] = {OIDARRAYOID};
 	Datum		values[1];
 	Datum	   *elems = palloc(sizeof(Datum) * Max(list_length(relids), 1));
-	List	   *views;
 	ListCell   *lc;
 	int			n = 0;
 
@@ -77,15 +76,23 @@ cpii_masked_views_over(List *relids)
 		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
 	values[0] = PointerGetDatum(construct_array(elems, n, OIDOID, sizeof(Oid),
 												true, TYPALIGN_INT));
-	views = cpii_internal_oids("SELECT m.view::pg_catalog.oid FROM courier_pii.masked_view_register m"
-							   " JOIN pg_catalog.pg_class v ON v.oid = m.view AND v.relkind = 'v'"
-							   " WHERE m.tbl::pg_catalog.oid = ANY ($1) OR EXISTS"
-							   "  (SELECT 1 FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_depend d ON d.objid = w.oid"
-							   "    AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
-							   "    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-							   "    WHERE w.ev_class = m.view AND d.refobjid = ANY ($1))"
-							   " ORDER BY 1",
-							   1, types, values);
+	return cpii_internal_oids("SELECT m.view::pg_catalog.oid FROM courier_pii.masked_view_register m"
+							  " JOIN pg_catalog.pg_class v ON v.oid = m.view AND v.relkind = 'v'"
+							  " WHERE m.tbl::pg_catalog.oid = ANY ($1) OR EXISTS"
+							  "  (SELECT 1 FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_depend d ON d.objid = w.oid"
+							  "    AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
+							  "    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+							  "    WHERE w.ev_class = m.view AND d.refobjid = ANY ($1))"
+							  " ORDER BY 1",
+							  1, types, values);
+}
+
+List *
+cpii_masked_views_over(List *relids)
+{
+	List	   *views = cpii_masked_views_of(relids);
+	ListCell   *lc;
+
 	foreach(lc, views)
 		LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);
 	return views;
