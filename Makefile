@@ -135,6 +135,7 @@ OBJS = \
 	src/policy/protect_check.o \
 	src/policy/protect_online.o \
 	src/policy/protect_swap.o \
+	src/policy/protect_swap_index.o \
 	src/policy/reseal.o \
 	src/policy/unprotect.o \
 	src/policy/row_rule.o \

@@ -27,4 +27,49 @@ extern bool cpii_swap(CpiiJob *job);
 /* take all of it away again */
 extern void cpii_swap_undo(CpiiJob *job);
 
+/* ---- what the two files of it share ---- */
+
+/* relations of the tree of $1, parents first */
+#define CPII_SWAP_TREE \
+	"WITH RECURSIVE branch AS (SELECT $1 AS oid, 0 AS depth" \
+	" UNION SELECT h.inhrelid, b.depth + 1 FROM pg_catalog.pg_inherits h JOIN branch b ON h.inhparent = b.oid)," \
+	" tree AS (SELECT b.oid, pg_catalog.max(b.depth) AS depth FROM branch b GROUP BY b.oid) "
+
+/* rows of a query over the tree ($1) and the column's name ($2), and what is in them */
+extern uint64 cpii_swap_query(CpiiJob *job, const char *sql);
+extern char *cpii_swap_text(uint64 row, int column);
+extern Oid	cpii_swap_oid(uint64 row, int column);
+extern bool cpii_swap_bool(uint64 row, int column);
+extern void cpii_swap_run(const char *sql);
+/* name of the sealed column */
+extern char *cpii_swap_name(CpiiJob *job);
+
+/* ---- protect_swap_index.c ---- */
+
+/* an index of the column that must be made again */
+typedef struct CpiiSwapIndex
+{
+	Oid			oid;
+	Oid			relid;
+	Oid			parent;			/* the index it is attached to, or 0 */
+	bool		partitioned;
+	bool		clustered;
+	bool		replica;
+	char	   *name;
+	char	   *constraint;		/* name, or NULL */
+	char	   *definition;		/* of the constraint */
+	bool		primary;
+	char	   *deferral;		/* DEFERRABLE ..., or "" */
+	char	   *comment;
+	char	   *constraint_comment;
+	Oid			made;			/* the new one, or 0 */
+	bool		valid;
+} CpiiSwapIndex;
+
+/* of the tables of the tree, parents first */
+extern CpiiSwapIndex *cpii_swap_find_indexes(CpiiJob *job, int *count);
+extern CpiiSwapIndex *cpii_swap_index_of(CpiiSwapIndex *list, int n, Oid oid);
+/* the new ones get the names and marks of the old ones */
+extern void cpii_swap_names(CpiiSwapIndex *list, int n);
+
 #endif							/* CPII_PROTECT_SWAP_H */
