@@ -133,6 +133,8 @@ OBJS = \
 	src/policy/pure_query.o \
 	src/policy/protect.o \
 	src/policy/protect_check.o \
+	src/policy/protect_group.o \
+	src/policy/protect_keys.o \
 	src/policy/protect_online.o \
 	src/policy/protect_swap.o \
 	src/policy/protect_swap_index.o \
@@ -288,7 +290,7 @@ REGRESS = \
 	35_view_plans \
 	34_protect_online \
 	35_reseal \
-	37_compact_index 38_protect_parts \
+	37_compact_index 38_protect_parts 39_protect_keys \
 	62_tickets \
 	63_destroy \
 	44_duties \

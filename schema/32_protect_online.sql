@@ -14,12 +14,14 @@ CREATE TABLE courier_pii.column_job (
     next_block bigint NOT NULL,
     rows_total bigint NOT NULL,
     rows_done bigint NOT NULL,
+    key_group bigint NOT NULL,
+    place integer NOT NULL,
     pid integer NOT NULL,
     started_by name NOT NULL DEFAULT session_user,
     started_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (relid, col, kind)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE courier_pii.column_job IS 'jobs of protect_column_online and reseal that have not ended, and where they are';
+COMMENT ON TABLE courier_pii.column_job IS 'jobs of protect_column_online and reseal that have not ended, and where they are; columns of one key_group, not 0, are connected by foreign keys and go together';
 
 -- where a column that was protected online stood among the others
 CREATE TABLE courier_pii.column_place (

@@ -127,7 +127,7 @@ load_job(CpiiJob *job)
 	values[0] = ObjectIdGetDatum(job->relid);
 	values[1] = NameGetDatum(&job->col);
 	values[2] = CStringGetTextDatum(job->kind);
-	cpii_internal_execute("SELECT j.phase, j.attnum, j.class, j.parts, j.part_attnums, j.part, j.next_block, j.rows_total, j.rows_done"
+	cpii_internal_execute("SELECT j.phase, j.attnum, j.class, j.parts, j.part_attnums, j.part, j.next_block, j.rows_total, j.rows_done, j.key_group, j.place"
 						  " FROM courier_pii.column_job j WHERE j.relid = $1 AND j.col = $2 AND j.kind = $3",
 						  3, types, values, NULL, true, 1);
 	if (SPI_processed == 0)
@@ -143,15 +143,31 @@ load_job(CpiiJob *job)
 	job->next_block = (BlockNumber) DatumGetInt64(SPI_getbinval(tup, desc, 7, &isnull));
 	job->rows_total = DatumGetInt64(SPI_getbinval(tup, desc, 8, &isnull));
 	job->rows_done = DatumGetInt64(SPI_getbinval(tup, desc, 9, &isnull));
+	job->key_group = DatumGetInt64(SPI_getbinval(tup, desc, 10, &isnull));
+	job->place = DatumGetInt32(SPI_getbinval(tup, desc, 11, &isnull));
 	return true;
+}
+
+/* a job that no other session works on; its row is loaded when there is one */
+static CpiiJob *
+take_job(const char *kind, Oid relid, const char *col, bool *resumed)
+{
+	CpiiJob    *job = palloc0(sizeof(CpiiJob));
+
+	job->relid = relid;
+	namestrcpy(&job->col, col);
+	strlcpy(job->kind, kind, sizeof(job->kind));
+	job->batch = AllocSetContextCreate(CurrentMemoryContext, "courier_pii batch",
+									   ALLOCSET_DEFAULT_SIZES);
+	lock_job(relid, col);
+	*resumed = load_job(job);
+	return job;
 }
 
 CpiiJob *
 cpii_job_open(FunctionCallInfo fcinfo, const char *kind, Oid relid,
 			  const char *col, bool *resumed)
 {
-	CpiiJob    *job;
-
 	cpii_require_preload();
 	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 		castNode(CallContext, fcinfo->context)->atomic)
@@ -165,23 +181,79 @@ cpii_job_open(FunctionCallInfo fcinfo, const char *kind, Oid relid,
 				 errmsg("relation with OID %u does not exist", relid)));
 	cpii_require_table_duty(relid);
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	job = palloc0(sizeof(CpiiJob));
-	job->relid = relid;
-	namestrcpy(&job->col, col);
-	strlcpy(job->kind, kind, sizeof(job->kind));
-	job->batch = AllocSetContextCreate(CurrentMemoryContext, "courier_pii batch",
-									   ALLOCSET_DEFAULT_SIZES);
-	lock_job(relid, col);
-	*resumed = load_job(job);
+	return take_job(kind, relid, col, resumed);
+}
+
+CpiiJob *
+cpii_job_add(const CpiiJob *first, Oid relid, const char *col)
+{
+	bool		resumed;
+	CpiiJob    *job;
+
+	cpii_require_table_duty(relid);
+	job = take_job(first->kind, relid, col, &resumed);
+	if (resumed)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("column \"%s\" of relation \"%s\" is being protected alone",
+						col, get_rel_name(relid)),
+				 errhint("Let protect_column_online go on with it, or give it up with cancel_protect.")));
+	job->batch_rows = first->batch_rows;
 	return job;
+}
+
+List *
+cpii_job_members(CpiiJob *first)
+{
+	Oid			types[2] = {INT8OID, TEXTOID};
+	Datum		values[2];
+	List	   *jobs = NIL;
+	SPITupleTable *found;
+	uint64		n;
+	bool		gone = false;
+
+	if (first->key_group == 0)
+		return list_make1(first);
+	values[0] = Int64GetDatum(first->key_group);
+	values[1] = CStringGetTextDatum(first->kind);
+	cpii_internal_execute("SELECT j.relid, j.col FROM courier_pii.column_job j WHERE j.key_group = $1 AND j.kind = $2 ORDER BY j.place",
+						  2, types, values, NULL, true, 0);
+	found = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool		ignored;
+		Oid			relid = DatumGetObjectId(SPI_getbinval(found->vals[i], found->tupdesc, 1, &ignored));
+		char	   *col = SPI_getvalue(found->vals[i], found->tupdesc, 2);
+		CpiiJob    *job = first;
+
+		if (get_rel_name(relid) == NULL)
+		{
+			gone = true;
+			continue;
+		}
+		if (relid != first->relid || strcmp(col, NameStr(first->col)) != 0)
+		{
+			cpii_require_table_duty(relid);
+			job = take_job(first->kind, relid, col, &ignored);
+			job->batch_rows = first->batch_rows;
+		}
+		jobs = lappend(jobs, job);
+	}
+	/* a table that was dropped takes its jobs along */
+	if (gone)
+		cpii_internal_execute("DELETE FROM courier_pii.column_job j WHERE j.key_group = $1 AND j.kind = $2"
+							  " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = j.relid)",
+							  2, types, values, NULL, false, 0);
+	return jobs;
 }
 
 static void
 store_job(CpiiJob *job, const char *sql)
 {
-	Oid			types[12] = {OIDOID, NAMEOID, TEXTOID, TEXTOID, INT2OID, INT4OID,
-	OIDARRAYOID, INT2ARRAYOID, INT4OID, INT8OID, INT8OID, INT8OID};
-	Datum		values[12];
+	Oid			types[14] = {OIDOID, NAMEOID, TEXTOID, TEXTOID, INT2OID, INT4OID,
+	OIDARRAYOID, INT2ARRAYOID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID};
+	Datum		values[14];
 	Datum	   *oids = palloc(sizeof(Datum) * Max(job->nparts, 1));
 	Datum	   *attnums = palloc(sizeof(Datum) * Max(job->nparts, 1));
 
@@ -204,21 +276,23 @@ store_job(CpiiJob *job, const char *sql)
 	values[9] = Int64GetDatum((int64) job->next_block);
 	values[10] = Int64GetDatum(Max(job->rows_total, job->rows_done));
 	values[11] = Int64GetDatum(job->rows_done);
-	cpii_internal_execute(sql, 12, types, values, NULL, false, 0);
+	values[12] = Int64GetDatum(job->key_group);
+	values[13] = Int32GetDatum(job->place);
+	cpii_internal_execute(sql, lengthof(values), types, values, NULL, false, 0);
 }
 
 void
 cpii_job_insert(CpiiJob *job)
 {
-	store_job(job, "INSERT INTO courier_pii.column_job (relid, col, kind, phase, attnum, class, parts, part_attnums, part, next_block, rows_total, rows_done, pid)"
-			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, pg_catalog.pg_backend_pid())");
+	store_job(job, "INSERT INTO courier_pii.column_job (relid, col, kind, phase, attnum, class, parts, part_attnums, part, next_block, rows_total, rows_done, key_group, place, pid)"
+			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, pg_catalog.pg_backend_pid())");
 }
 
 static void
 update_job(CpiiJob *job)
 {
 	store_job(job, "UPDATE courier_pii.column_job j SET phase = $4, attnum = $5, class = $6, parts = $7, part_attnums = $8,"
-			  " part = $9, next_block = $10, rows_total = $11, rows_done = $12, pid = pg_catalog.pg_backend_pid()"
+			  " part = $9, next_block = $10, rows_total = $11, rows_done = $12, key_group = $13, place = $14, pid = pg_catalog.pg_backend_pid()"
 			  " WHERE j.relid = $1 AND j.col = $2 AND j.kind = $3");
 }
 
@@ -231,14 +305,30 @@ next_transaction(void)
 }
 
 void
+cpii_jobs_commit(List *jobs)
+{
+	ListCell   *lc;
+
+	foreach(lc, jobs)
+	{
+		CpiiJob    *job = lfirst(lc);
+		MemoryContext old = MemoryContextSwitchTo(job->batch);
+
+		update_job(job);
+		MemoryContextSwitchTo(old);
+	}
+	next_transaction();
+	foreach(lc, jobs)
+		MemoryContextReset(((CpiiJob *) lfirst(lc))->batch);
+}
+
+void
 cpii_job_commit(CpiiJob *job)
 {
-	MemoryContext old = MemoryContextSwitchTo(job->batch);
+	List	   *jobs = list_make1(job);
 
-	update_job(job);
-	MemoryContextSwitchTo(old);
-	next_transaction();
-	MemoryContextReset(job->batch);
+	cpii_jobs_commit(jobs);
+	list_free(jobs);
 }
 
 /*
@@ -257,26 +347,52 @@ commit_batch(CpiiJob *job)
 void
 cpii_job_phase(CpiiJob *job, const char *phase)
 {
-	strlcpy(job->phase, phase, sizeof(job->phase));
-	job->part = 0;
-	job->next_block = 0;
-	cpii_job_commit(job);
+	cpii_jobs_phase(list_make1(job), phase);
+}
+
+void
+cpii_jobs_phase(List *jobs, const char *phase)
+{
+	ListCell   *lc;
+
+	foreach(lc, jobs)
+	{
+		CpiiJob    *job = lfirst(lc);
+
+		strlcpy(job->phase, phase, sizeof(job->phase));
+		job->part = 0;
+		job->next_block = 0;
+	}
+	cpii_jobs_commit(jobs);
+}
+
+void
+cpii_jobs_close(List *jobs)
+{
+	ListCell   *lc;
+
+	foreach(lc, jobs)
+	{
+		CpiiJob    *job = lfirst(lc);
+		Oid			types[3] = {OIDOID, NAMEOID, TEXTOID};
+		Datum		values[3];
+
+		values[0] = ObjectIdGetDatum(job->relid);
+		values[1] = NameGetDatum(&job->col);
+		values[2] = CStringGetTextDatum(job->kind);
+		cpii_internal_execute("DELETE FROM courier_pii.column_job j WHERE j.relid = $1 AND j.col = $2 AND j.kind = $3",
+							  3, types, values, NULL, false, 0);
+	}
+	next_transaction();
+	foreach(lc, jobs)
+		unlock_job(((CpiiJob *) lfirst(lc))->relid);
+	SPI_finish();
 }
 
 void
 cpii_job_close(CpiiJob *job)
 {
-	Oid			types[3] = {OIDOID, NAMEOID, TEXTOID};
-	Datum		values[3];
-
-	values[0] = ObjectIdGetDatum(job->relid);
-	values[1] = NameGetDatum(&job->col);
-	values[2] = CStringGetTextDatum(job->kind);
-	cpii_internal_execute("DELETE FROM courier_pii.column_job j WHERE j.relid = $1 AND j.col = $2 AND j.kind = $3",
-						  3, types, values, NULL, false, 0);
-	next_transaction();
-	unlock_job(job->relid);
-	SPI_finish();
+	cpii_jobs_close(list_make1(job));
 }
 
 void

@@ -34,6 +34,8 @@ typedef struct CpiiJob
 	BlockNumber next_block;
 	int64		rows_total;
 	int64		rows_done;
+	int64		key_group;		/* columns that foreign keys connect; 0: alone */
+	int			place;			/* in the group */
 	/* of this run */
 	int			batch_rows;
 	int			pause_ms;		/* after each batch at least */
@@ -47,12 +49,20 @@ typedef struct CpiiJob
  */
 extern CpiiJob *cpii_job_open(FunctionCallInfo fcinfo, const char *kind,
 							  Oid relid, const char *col, bool *resumed);
+/* another column, which goes together with that of a job that has not begun */
+extern CpiiJob *cpii_job_add(const CpiiJob *first, Oid relid, const char *col);
+/* all jobs of the group of one that was loaded, itself among them, locked */
+extern List *cpii_job_members(CpiiJob *first);
 extern void cpii_job_insert(CpiiJob *job);
 extern void cpii_job_phase(CpiiJob *job, const char *phase);
 /* store the position, commit, and begin the next transaction */
 extern void cpii_job_commit(CpiiJob *job);
 /* take the row away, commit, disconnect */
 extern void cpii_job_close(CpiiJob *job);
+/* the same of several at once */
+extern void cpii_jobs_phase(List *jobs, const char *phase);
+extern void cpii_jobs_commit(List *jobs);
+extern void cpii_jobs_close(List *jobs);
 
 /* tables of an inheritance or partition tree that hold rows of their own */
 extern void cpii_job_find_parts(CpiiJob *job);

@@ -33,6 +33,7 @@
 #include "base/ticket.h"
 #include "crypto/keyring.h"
 #include "policy/key_command.h"
+#include "policy/protect_group.h"
 #include "sealed/seal.h"
 
 #define DUTY "pii_security_admin"
@@ -227,6 +228,24 @@ cpii_set_suite(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(epoch);
 }
 
+/* tags of two epochs differ: a reference to an older value would find nothing */
+static void
+refuse_foreign_keys(int class_id)
+{
+	char	   *keys;
+
+	SPI_connect();
+	keys = cpii_keys_of_class(class_id);
+	if (keys != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("foreign keys compare values of class \"%s\" across epochs",
+						cpii_class_name(class_id)),
+				 errdetail("Foreign keys: %s.", keys),
+				 errhint("Drop them first.")));
+	SPI_finish();
+}
+
 Datum
 cpii_set_search_scope(PG_FUNCTION_ARGS)
 {
@@ -252,6 +271,8 @@ cpii_set_search_scope(PG_FUNCTION_ARGS)
 	now = epoch != 0 ? cpii_epoch_find(class_id, epoch) : NULL;
 	if (now == NULL || now->tag_scope != scope)
 	{
+		if (scope == CPII_TAGS_EPOCH)
+			refuse_foreign_keys(class_id);
 		epoch = cpii_keyring_new_epoch(class_id, 0, scope);
 		/* plans hold what a search looked for */
 		CacheInvalidateRelcacheAll();

@@ -2,7 +2,7 @@
  *
  * protect.c
  *	  protect_column, protect_columns: one ALTER TABLE that seals existing
- *	  columns.
+ *	  columns, and one for each table that foreign keys connect them with.
  *
  * Before anything is changed, everything that could not be kept is looked for
  * and named in one error (protect_check.c).  NOT NULL, UNIQUE, primary keys,
@@ -182,58 +182,215 @@ run_each(List *statements)
 		cpii_internal_execute(lfirst(lc), 0, NULL, NULL, NULL, false, 0);
 }
 
+/* one ALTER for all its columns; plain indexes become hash indexes */
 static void
-protect(Oid relid, CpiiProtect *columns, int n)
+alter_table(const CpiiProtectTable *table)
 {
-	Relation	rel;
-	char	   *table;
+	char	   *name = cpii_qualified_name(table->relid);
 	StringInfoData sql;
 	List	   *indexes = NIL;
 	List	   *defaults = NIL;
+	ListCell   *lc;
 
-	cpii_require_preload();
-	rel = table_open(relid, AccessExclusiveLock);
-	table = cpii_qualified_name(relid);
-	cpii_protect_check_table(rel);
-	SPI_connect();
-	cpii_protect_check(rel, columns, n, false);
-	if (pgcrypto_key != NULL)
-		find_pgcrypto();
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "ALTER TABLE %s ", table);
-	for (int i = 0; i < n; i++)
+	appendStringInfo(&sql, "ALTER TABLE %s ", name);
+	foreach(lc, table->columns)
 	{
-		int			epoch;
-
-		/* no key: say so before the table is touched */
-		(void) cpii_keyring_seal_cipher(columns[i].class_id, &epoch);
-		if (i > 0)
-			appendStringInfoString(&sql, ", ");
-		append_column(&sql, &columns[i]);
-	}
-	for (int i = 0; i < n; i++)
-	{
+		CpiiProtect *column = lfirst(lc);
 		List	   *before;
 
-		defaults = list_concat(defaults, cpii_protect_part_defaults(relid, columns[i].column, &before));
+		if (foreach_current_index(lc) > 0)
+			appendStringInfoString(&sql, ", ");
+		append_column(&sql, column);
+		defaults = list_concat(defaults, cpii_protect_part_defaults(table->relid, column->column, &before));
 		run_each(before);
 	}
-	/* our own lock on an open relation would count as "in use" */
-	table_close(rel, NoLock);
-	for (int i = 0; i < n; i++)
-		indexes = list_concat(indexes, cpii_indexes_take(relid, columns[i].column, true));
+	foreach(lc, table->columns)
+		indexes = list_concat(indexes, cpii_indexes_take(table->relid, ((CpiiProtect *) lfirst(lc))->column, true));
 	cpii_internal_execute(sql.data, 0, NULL, NULL, NULL, false, 0);
 	run_each(defaults);
 	/* plans over the indexes are estimated from the column's statistics */
 	if (indexes != NIL)
-		cpii_internal_execute(psprintf("ANALYZE %s (%s)", table,
-									   quote_identifier(columns[0].column)),
+		cpii_internal_execute(psprintf("ANALYZE %s (%s)", name,
+									   quote_identifier(((CpiiProtect *) linitial(table->columns))->column)),
 							  0, NULL, NULL, NULL, false, 0);
 	cpii_indexes_make(indexes);
+}
+
+/* the given column, or one of the same class that goes along */
+static CpiiProtect *
+column_of_group(const CpiiGroupColumn *wanted, Oid relid, CpiiProtect *columns, int n)
+{
+	CpiiProtect *along;
+
+	for (int i = 0; wanted->relid == relid && i < n; i++)
+		if (strcmp(columns[i].column, wanted->name) == 0)
+			return &columns[i];
+	along = palloc0(sizeof(CpiiProtect));
+	along->column = wanted->name;
+	return along;
+}
+
+static CpiiProtect *
+side_of_pair(List *tables, Oid relid, const char *name)
+{
+	Oid			top = cpii_group_top(relid, name);
+	ListCell   *lt;
+	ListCell   *lc;
+
+	foreach(lt, tables)
+	{
+		CpiiProtectTable *table = lfirst(lt);
+
+		if (table->relid != top)
+			continue;
+		foreach(lc, table->columns)
+			if (strcmp(((CpiiProtect *) lfirst(lc))->column, name) == 0)
+				return lfirst(lc);
+	}
+	elog(ERROR, "column \"%s\" of relation %u is not in its group", name, top);
+	return NULL;				/* keep compiler quiet */
+}
+
+/*
+ * Columns that keys connect get one class: each pair makes both sides equal,
+ * until nothing changes any more.
+ */
+static void
+spread_classes(CpiiGroup *group, List *tables)
+{
+	bool		changed;
+
+	do
+	{
+		ListCell   *lc;
+
+		changed = false;
+		foreach(lc, group->pairs)
+		{
+			CpiiGroupPair *pair = lfirst(lc);
+			CpiiProtect *from = side_of_pair(tables, pair->from_relid, pair->from);
+			CpiiProtect *to = side_of_pair(tables, pair->to_relid, pair->to);
+
+			if (from->class_id == to->class_id)
+				continue;
+			if (from->class_id != 0 && to->class_id != 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("columns \"%s\" and \"%s\" that a foreign key connects cannot be of two classes",
+								from->column, to->column)));
+			from->class_id = to->class_id = Max(from->class_id, to->class_id);
+			from->pgcrypto = to->pgcrypto = from->pgcrypto || to->pgcrypto;
+			changed = true;
+		}
+	} while (changed);
+}
+
+/* the tables of the group, the one given first among them, with their columns */
+static List *
+tables_of_group(CpiiGroup *group, Oid relid, CpiiProtect *columns, int n)
+{
+	List	   *tables = NIL;
+	ListCell   *lt;
+	ListCell   *lc;
+
+	foreach(lt, cpii_group_tables(group))
+	{
+		CpiiProtectTable *table = palloc0(sizeof(CpiiProtectTable));
+
+		table->relid = lfirst_oid(lt);
+		/* of the table given in the order given */
+		for (int i = 0; table->relid == relid && i < n; i++)
+			table->columns = lappend(table->columns, &columns[i]);
+		foreach(lc, group->columns)
+		{
+			CpiiGroupColumn *wanted = lfirst(lc);
+
+			if (wanted->relid == table->relid)
+				table->columns = list_append_unique_ptr(table->columns,
+														column_of_group(wanted, relid, columns, n));
+		}
+		tables = lappend(tables, table);
+	}
+	return tables;
+}
+
+/* all tables of the group, referenced ones first, until no key leads to another one */
+static CpiiGroup *
+lock_group(List *given)
+{
+	CpiiGroup  *group = cpii_group_find(given);
+	List	   *locked = NIL;
+	List	   *wanted;
+	ListCell   *lc;
+
+	cpii_group_tell(group, given);
+	while ((wanted = list_difference_oid(cpii_group_tables(group), locked)) != NIL)
+	{
+		foreach(lc, wanted)
+		{
+			Relation	rel;
+
+			/* who may not is told before anybody waits */
+			cpii_require_table_duty(lfirst_oid(lc));
+			rel = table_open(lfirst_oid(lc), AccessExclusiveLock);
+			cpii_protect_check_table(rel);
+			/* our own lock on an open relation would count as "in use" */
+			table_close(rel, NoLock);
+		}
+		locked = list_concat(locked, wanted);
+		group = cpii_group_find(given);
+	}
+	return group;
+}
+
+static void
+protect(Oid relid, CpiiProtect *columns, int n)
+{
+	Relation	rel;
+	CpiiGroup  *group;
+	List	   *tables;
+	List	   *given = NIL;
+	List	   *keys;
+	ListCell   *lt;
+	ListCell   *lc;
+
+	cpii_require_preload();
+	rel = table_open(relid, AccessShareLock);
+	cpii_protect_check_table(rel);
+	table_close(rel, AccessShareLock);
+	SPI_connect();
+	for (int i = 0; i < n; i++)
+		given = lappend(given, cpii_group_column(relid, columns[i].column));
+	group = lock_group(given);
+	tables = tables_of_group(group, relid, columns, n);
+	spread_classes(group, tables);
+	cpii_protect_check(tables, group, false);
+	if (pgcrypto_key != NULL)
+		find_pgcrypto();
+	foreach(lt, tables)
+	{
+		foreach(lc, ((CpiiProtectTable *) lfirst(lt))->columns)
+		{
+			int			epoch;
+
+			/* no key: say so before the table is touched */
+			(void) cpii_keyring_seal_cipher(((CpiiProtect *) lfirst(lc))->class_id, &epoch);
+		}
+	}
+	keys = cpii_keys_take(group);
+	foreach(lt, tables)
+		alter_table(lfirst(lt));
+	cpii_keys_make(keys, false);
 	SPI_finish();
 	cpii_policy_changed();
-	for (int i = 0; i < n; i++)
-		note_protected(table, &columns[i]);
+	foreach(lt, tables)
+	{
+		CpiiProtectTable *table = lfirst(lt);
+
+		foreach(lc, table->columns)
+			note_protected(cpii_qualified_name(table->relid), lfirst(lc));
+	}
 }
 
 /* protect_column(tbl, col, class, pgcrypto_key) */

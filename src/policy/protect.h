@@ -12,6 +12,8 @@
 #include "nodes/parsenodes.h"
 #include "utils/rel.h"
 
+#include "policy/protect_group.h"
+
 /* ---- protect_check.c ---- */
 
 typedef struct CpiiProtect
@@ -25,7 +27,15 @@ typedef struct CpiiProtect
 	Oid			type;
 	bool		notnull;
 	char	   *deflt;			/* default as the text form of a token, or NULL */
+	char	   *label;			/* for messages: with its table when there are several */
 } CpiiProtect;
+
+/* a table whose columns are protected */
+typedef struct CpiiProtectTable
+{
+	Oid			relid;
+	List	   *columns;		/* CpiiProtect * */
+} CpiiProtectTable;
 
 /* raise unless this is a table whose columns the caller may protect */
 extern void cpii_protect_check_table(Relation rel);
@@ -33,11 +43,11 @@ extern void cpii_protect_check_table(Relation rel);
 /*
  * Raise when a column is not there, is protected already or has a type that
  * cannot be sealed; then collect everything that would be lost, of all the
- * columns, and raise one error that names all of it.  Online protection keeps
- * less.  SPI is connected.
+ * columns of all the tables, and raise one error that names all of it.  Online
+ * protection keeps less.  The group says which foreign keys are to be kept; its
+ * columns are those of the tables.  SPI is connected.
  */
-extern void cpii_protect_check(Relation rel, CpiiProtect *columns, int n,
-							   bool online);
+extern void cpii_protect_check(List *tables, CpiiGroup *group, bool online);
 
 /*
  * The column's default as the text form of a query token, NULL without one.

@@ -7,18 +7,21 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "catalog/catalog.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "base/classes.h"
 #include "base/internal.h"
+#include "crypto/keyring.h"
 #include "policy/policy.h"
 #include "policy/protect.h"
 #include "sealed/seal.h"
@@ -133,15 +136,13 @@ check_column(Relation rel, CpiiProtect *column)
 				 errmsg("cannot protect generated column \"%s\"", column->column)));
 }
 
-/* one text per row of a query over ($1 regclass, $2 int2), joined; or NULL */
+/* one text per row of a query, joined; or NULL */
 static char *
-names(const char *sql, Oid relid, AttrNumber attnum)
+joined(const char *sql, int nargs, Oid *types, Datum *values)
 {
-	Oid			types[2] = {REGCLASSOID, INT2OID};
-	Datum		values[2] = {ObjectIdGetDatum(relid), Int16GetDatum(attnum)};
 	StringInfoData list;
 
-	cpii_internal_execute(sql, 2, types, values, NULL, true, 0);
+	cpii_internal_execute(sql, nargs, types, values, NULL, true, 0);
 	if (SPI_processed == 0)
 		return NULL;
 	initStringInfo(&list);
@@ -149,6 +150,16 @@ names(const char *sql, Oid relid, AttrNumber attnum)
 		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "",
 						 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
 	return list.data;
+}
+
+/* the same over ($1 regclass, $2 int2) */
+static char *
+names(const char *sql, Oid relid, AttrNumber attnum)
+{
+	Oid			types[2] = {REGCLASSOID, INT2OID};
+	Datum		values[2] = {ObjectIdGetDatum(relid), Int16GetDatum(attnum)};
+
+	return joined(sql, 2, types, values);
 }
 
 static void
@@ -189,24 +200,18 @@ add_dependents(Facts *facts, Oid relid, const CpiiProtect *column)
 				  relid, column->attnum);
 	if (found != NULL)
 		facts->dependents = true;
-	add_fact(facts, "Objects that use the clear text of", column->column, found);
+	add_fact(facts, "Objects that use the clear text of", column->label, found);
 }
 
 static void
 add_constraints_and_indexes(Facts *facts, Oid relid, const CpiiProtect *column)
 {
-	add_fact(facts, "Constraints that test the clear text of", column->column,
+	add_fact(facts, "Constraints that test the clear text of", column->label,
 			 names("SELECT pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_constraint c"
 				   " WHERE c.contype IN ('c', 'x') AND c.conrelid = $1 AND $2 = ANY (c.conkey) AND c.conislocal"
 				   " ORDER BY 1",
 				   relid, column->attnum));
-	add_fact(facts, "Foreign keys of", column->column,
-			 names("SELECT pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_constraint c"
-				   " WHERE c.contype = 'f' AND c.conparentid = 0 AND ((c.conrelid = $1 AND $2 = ANY (c.conkey))"
-				   " OR (c.confrelid = $1 AND $2 = ANY (c.confkey)))"
-				   " ORDER BY 1",
-				   relid, column->attnum));
-	add_fact(facts, "Indexes on the clear text of", column->column,
+	add_fact(facts, "Indexes on the clear text of", column->label,
 			 names("SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index i"
 				   " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_am m ON m.oid = c.relam"
 				   " WHERE i.indrelid = $1 AND NOT c.relispartition AND ("
@@ -219,7 +224,7 @@ add_constraints_and_indexes(Facts *facts, Oid relid, const CpiiProtect *column)
 				   " ORDER BY 1",
 				   relid, column->attnum));
 	if (!cpii_class_is_searchable(column->class_id))
-		add_fact(facts, "Indexes on values that cannot be compared once protected,", column->column,
+		add_fact(facts, "Indexes on values that cannot be compared once protected,", column->label,
 				 names("SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index i"
 					   " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
 					   " WHERE i.indrelid = $1 AND NOT c.relispartition AND $2 = ANY (i.indkey::pg_catalog.int2[])"
@@ -287,7 +292,7 @@ add_default(Facts *facts, Oid relid, CpiiProtect *column)
 	if (kept && column->pgcrypto && column->deflt != NULL)
 		kept = false;
 	if (!kept)
-		add_fact(facts, "A default that is no constant text, of", column->column,
+		add_fact(facts, "A default that is no constant text, of", column->label,
 				 column->pgcrypto ? "a message of pgcrypto" : "an expression");
 }
 
@@ -309,11 +314,11 @@ add_facts_of_parts(Facts *facts, Oid relid, const CpiiProtect *column)
 		if (oid == relid)
 			continue;
 		part.attnum = get_attnum(oid, column->column);
-		part.column = psprintf("%s.%s", get_rel_name(oid), column->column);
+		part.label = psprintf("%s.%s", get_rel_name(oid), column->column);
 		add_dependents(facts, oid, &part);
 		add_constraints_and_indexes(facts, oid, &part);
 		if (!cpii_protect_default(oid, part.attnum, &ignored))
-			add_fact(facts, "A default that is no constant text, of", part.column,
+			add_fact(facts, "A default that is no constant text, of", part.label,
 					 "an expression");
 	}
 }
@@ -323,7 +328,7 @@ static void
 add_online_facts(Facts *facts, Oid relid, const CpiiProtect *column)
 {
 	add_fact(facts, "Publications, which would send a column that the other side does not have yet, of the table of",
-			 column->column,
+			 column->label,
 			 names("SELECT DISTINCT pg_catalog.quote_ident(p.pubname::pg_catalog.text)"
 				   " FROM pg_catalog.pg_publication_tables p, pg_catalog.pg_partition_tree($1) t"
 				   " JOIN pg_catalog.pg_class c ON c.oid = t.relid"
@@ -336,7 +341,7 @@ add_online_facts(Facts *facts, Oid relid, const CpiiProtect *column)
 				   " WHERE c.oid = $1"
 				   " ORDER BY 1",
 				   relid, column->attnum));
-	add_fact(facts, "Foreign tables among the partitions of the table of", column->column,
+	add_fact(facts, "Foreign tables among the partitions of the table of", column->label,
 			 names("SELECT c.oid::pg_catalog.regclass::pg_catalog.text"
 				   " FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid"
 				   " WHERE h.inhparent = $1 AND c.relkind = 'f' AND $2 > 0 ORDER BY 1",
@@ -345,7 +350,7 @@ add_online_facts(Facts *facts, Oid relid, const CpiiProtect *column)
 
 /* functions whose body is a string do not depend on columns: tell at least */
 static void
-mention_functions(Relation rel, const CpiiProtect *column)
+mention_functions(Oid relid, const CpiiProtect *column)
 {
 	char	   *found;
 
@@ -359,45 +364,219 @@ mention_functions(Relation rel, const CpiiProtect *column)
 				  " AND (pg_catalog.lower(p.prosrc) ~ ('\\m' || pg_catalog.regexp_replace(pg_catalog.lower(c.relname), '\\W', '\\\\\\&', 'g') || '\\M')"
 				  "  OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g WHERE g.tgrelid = $1 AND g.tgfoid = p.oid))"
 				  " ORDER BY 1",
-				  RelationGetRelid(rel), column->attnum);
+				  relid, column->attnum);
 	if (found != NULL)
 		ereport(NOTICE,
 				(errmsg("functions mention column \"%s\" of \"%s\"",
-						column->column, RelationGetRelationName(rel)),
+						column->column, get_rel_name(relid)),
 				 errdetail("They will find sealed values there: %s.", found),
 				 errhint("Let them read the masked view.")));
 }
 
-void
-cpii_protect_check(Relation rel, CpiiProtect *columns, int n, bool online)
-{
-	Oid			relid = RelationGetRelid(rel);
-	Facts		facts;
+/* ---- foreign keys that are to be kept ---- */
 
-	for (int i = 0; i < n; i++)
-		check_column(rel, &columns[i]);
+/*
+ * How values of a type are compared: equal ones have one text, blanks at the
+ * end apart, which mean nothing in a sealed value either.  -1 when they may
+ * have several, as of a collation that ignores case.
+ */
+static int
+way_to_compare(Oid relid, const char *column)
+{
+	Oid			type;
+	int32		typmod;
+	Oid			collation;
+	int			scale;
+
+	get_atttypetypmodcoll(relid, get_attnum(relid, column), &type, &typmod, &collation);
+	type = getBaseTypeAndTypmod(type, &typmod);
+	switch (type)
+	{
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case NAMEOID:
+			return get_collation_isdeterministic(collation) ? 10000 : -1;
+		case INT8OID:
+		case INT4OID:
+			return 0;
+		case NUMERICOID:
+			if (typmod < (int32) VARHDRSZ)
+				return -1;
+			/* 11 bits with sign; below zero no digits of a fraction are shown */
+			scale = ((typmod - VARHDRSZ) & 0x7ff) ^ 1024;
+			return Max(scale - 1024, 0);
+	}
+	return -1;
+}
+
+static Datum
+key_array(List *keys)
+{
+	Datum	   *oids = palloc(sizeof(Datum) * Max(list_length(keys), 1));
+	ListCell   *lc;
+	int			n = 0;
+
+	foreach(lc, keys)
+		oids[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	return PointerGetDatum(construct_array(oids, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+}
+
+static char *
+key_names(List *keys, const char *condition)
+{
+	Oid			types[1] = {OIDARRAYOID};
+	Datum		values[1] = {key_array(keys)};
+
+	return joined(psprintf("SELECT pg_catalog.quote_ident(k.conname) FROM pg_catalog.pg_constraint k"
+						   " WHERE k.oid = ANY ($1) AND %s ORDER BY 1", condition),
+				  1, types, values);
+}
+
+static void
+add_key_facts(Facts *facts, CpiiGroup *group, const CpiiProtect *first)
+{
+	List	   *odd = NIL;
+	ListCell   *lc;
+
+	if (group->keys == NIL)
+		return;
+	if (first->pgcrypto)
+		add_fact(facts, "Foreign keys over messages of pgcrypto, of", first->label,
+				 key_names(group->keys, "true"));
+	else if (!cpii_class_is_searchable(first->class_id))
+		add_fact(facts, "Foreign keys on values that cannot be compared once protected, of", first->label,
+				 key_names(group->keys, "true"));
+	else if (cpii_keyring_search_scoped(first->class_id))
+		add_fact(facts, "Foreign keys on values that can be compared within one epoch only, of", first->label,
+				 key_names(group->keys, "true"));
+	foreach(lc, group->pairs)
+	{
+		CpiiGroupPair *pair = lfirst(lc);
+		int			way = way_to_compare(pair->from_relid, pair->from);
+
+		if (way < 0 || way != way_to_compare(pair->to_relid, pair->to))
+			odd = list_append_unique_oid(odd, pair->key);
+	}
+	if (!first->pgcrypto)
+		add_fact(facts, "Foreign keys by which texts that differ are equal, of", first->label,
+				 key_names(odd, "true"));
+	add_fact(facts, "Foreign keys whose triggers are switched off or always on, of", first->label,
+			 key_names(group->keys, "EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g"
+					   " WHERE g.tgconstraint = k.oid AND g.tgenabled <> 'O')"));
+}
+
+/* each of the columns gets an index of its own online: not one for two of them */
+static void
+add_shared_indexes(Facts *facts, const CpiiProtectTable *table)
+{
+	Oid			types[2] = {OIDARRAYOID, NAMEARRAYOID};
+	Datum		values[2];
+	Datum	   *columns = palloc(sizeof(Datum) * list_length(table->columns));
+	ListCell   *lc;
+	int			n = 0;
+
+	if (list_length(table->columns) < 2)
+		return;
+	foreach(lc, table->columns)
+	{
+		NameData   *name = palloc(sizeof(NameData));
+
+		namestrcpy(name, ((CpiiProtect *) lfirst(lc))->column);
+		columns[n++] = NameGetDatum(name);
+	}
+	values[0] = key_array(find_all_inheritors(table->relid, NoLock, NULL));
+	values[1] = PointerGetDatum(construct_array(columns, n, NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR));
+	add_fact(facts, "Indexes on two of the columns that are protected together, of",
+			 ((CpiiProtect *) linitial(table->columns))->label,
+			 joined("SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index i"
+					" WHERE i.indrelid = ANY ($1) AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a"
+					"  WHERE a.attrelid = i.indrelid AND a.attname = ANY ($2) AND a.attnum = ANY (i.indkey::pg_catalog.int2[])) > 1"
+					" ORDER BY 1",
+					2, types, values));
+}
+
+/* ---- all of it ---- */
+
+static void
+add_column_facts(Facts *facts, Oid relid, CpiiProtect *column, bool online)
+{
+	add_dependents(facts, relid, column);
+	add_constraints_and_indexes(facts, relid, column);
+	add_default(facts, relid, column);
+	add_facts_of_parts(facts, relid, column);
+	if (online)
+		add_online_facts(facts, relid, column);
+}
+
+static void
+raise_facts(const Facts *facts, List *tables)
+{
+	CpiiProtectTable *first = linitial(tables);
+	CpiiProtect *column = linitial(first->columns);
+
+	ereport(ERROR,
+			(errcode(facts->dependents ? ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST :
+					 ERRCODE_FEATURE_NOT_SUPPORTED),
+			 list_length(tables) > 1 ?
+			 errmsg("cannot protect columns of %d tables and keep what works on their clear text",
+					list_length(tables)) :
+			 list_length(first->columns) == 1 ?
+			 errmsg("cannot protect column \"%s\" and keep what works on its clear text",
+					column->column) :
+			 errmsg("cannot protect columns of \"%s\" and keep what works on their clear text",
+					get_rel_name(first->relid)),
+			 errdetail("%s", facts->list.data),
+			 errhint("Drop these first. Make views and functions again over the masked view; equality indexes and foreign keys can be made again on protected columns of one class.")));
+}
+
+void
+cpii_protect_check(List *tables, CpiiGroup *group, bool online)
+{
+	Facts		facts;
+	ListCell   *lt;
+	ListCell   *lc;
+
+	foreach(lt, tables)
+	{
+		CpiiProtectTable *table = lfirst(lt);
+		Relation	rel = table_open(table->relid, AccessShareLock);
+
+		cpii_protect_check_table(rel);
+		if (online && rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot protect a temporary table in batches"),
+					 errhint("Use courier_pii.protect_column.")));
+		foreach(lc, table->columns)
+		{
+			CpiiProtect *column = lfirst(lc);
+
+			check_column(rel, column);
+			column->label = list_length(tables) == 1 ? column->column :
+				psprintf("%s.%s", RelationGetRelationName(rel), column->column);
+		}
+		table_close(rel, AccessShareLock);
+	}
 	memset(&facts, 0, sizeof(facts));
 	initStringInfo(&facts.list);
-	for (int i = 0; i < n; i++)
+	foreach(lt, tables)
 	{
-		add_dependents(&facts, relid, &columns[i]);
-		add_constraints_and_indexes(&facts, relid, &columns[i]);
-		add_default(&facts, relid, &columns[i]);
-		add_facts_of_parts(&facts, relid, &columns[i]);
+		CpiiProtectTable *table = lfirst(lt);
+
+		foreach(lc, table->columns)
+			add_column_facts(&facts, table->relid, lfirst(lc), online);
 		if (online)
-			add_online_facts(&facts, relid, &columns[i]);
+			add_shared_indexes(&facts, table);
 	}
+	add_key_facts(&facts, group, linitial(((CpiiProtectTable *) linitial(tables))->columns));
 	if (facts.any)
-		ereport(ERROR,
-				(errcode(facts.dependents ? ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST :
-						 ERRCODE_FEATURE_NOT_SUPPORTED),
-				 n == 1 ?
-				 errmsg("cannot protect column \"%s\" and keep what works on its clear text",
-						columns[0].column) :
-				 errmsg("cannot protect columns of \"%s\" and keep what works on their clear text",
-						RelationGetRelationName(rel)),
-				 errdetail("%s", facts.list.data),
-				 errhint("Drop these first. Make views and functions again over the masked view; equality indexes and foreign keys can be made again on protected columns of one class.")));
-	for (int i = 0; i < n; i++)
-		mention_functions(rel, &columns[i]);
+		raise_facts(&facts, tables);
+	foreach(lt, tables)
+	{
+		CpiiProtectTable *table = lfirst(lt);
+
+		foreach(lc, table->columns)
+			mention_functions(table->relid, lfirst(lc));
+	}
 }

@@ -12,6 +12,10 @@
  * Phases: copying, checking, indexing, wiping.  Each commits as it goes and
  * can be interrupted at any moment; the same CALL goes on from there.
  *
+ * Columns that foreign keys connect have a job each, and take their places in
+ * one transaction.  Until then the keys hold between the clear texts, from then
+ * on between the sealed values.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -44,6 +48,7 @@
 #include "policy/column_job.h"
 #include "policy/policy.h"
 #include "policy/protect.h"
+#include "policy/protect_group.h"
 #include "policy/protect_swap.h"
 #include "sealed/seal.h"
 
@@ -157,43 +162,161 @@ note(CpiiJob *job, const char *command, const char *outcome)
 	cpii_audit_note(CPII_ACT_POLICY, command, outcome, detail.data);
 }
 
-/* everything that must be right before the first change, then that change */
-static void
-prepare(CpiiJob *job, const char *class_name)
+static List *
+columns_of(List *jobs)
 {
-	CpiiProtect column;
+	List	   *columns = NIL;
+	ListCell   *lc;
+
+	foreach(lc, jobs)
+	{
+		CpiiJob    *job = lfirst(lc);
+
+		columns = lappend(columns, cpii_group_column(job->relid, NameStr(job->col)));
+	}
+	return columns;
+}
+
+static List *
+tables_of(List *jobs)
+{
+	List	   *tables = NIL;
+	ListCell   *lc;
+
+	foreach(lc, jobs)
+		tables = list_append_unique_oid(tables, ((CpiiJob *) lfirst(lc))->relid);
+	return tables;
+}
+
+/* a job for each column of the group, in its order; the first is there already */
+static List *
+make_jobs(CpiiJob *first, CpiiGroup *group)
+{
+	List	   *jobs = NIL;
+	ListCell   *lc;
+
+	foreach(lc, group->columns)
+	{
+		CpiiGroupColumn *column = lfirst(lc);
+		CpiiJob    *job = first;
+
+		if (column->relid != first->relid || strcmp(column->name, NameStr(first->col)) != 0)
+			job = cpii_job_add(first, column->relid, column->name);
+		job->class_id = first->class_id;
+		job->place = foreach_current_index(lc);
+		jobs = lappend(jobs, job);
+	}
+	return jobs;
+}
+
+/* the jobs as tables with columns, for the checks */
+static List *
+protected_tables(List *jobs)
+{
+	List	   *tables = NIL;
+	ListCell   *lt;
+	ListCell   *lc;
+
+	foreach(lt, tables_of(jobs))
+	{
+		CpiiProtectTable *table = palloc0(sizeof(CpiiProtectTable));
+
+		table->relid = lfirst_oid(lt);
+		foreach(lc, jobs)
+		{
+			CpiiJob    *job = lfirst(lc);
+			CpiiProtect *column;
+
+			if (job->relid != table->relid)
+				continue;
+			column = palloc0(sizeof(CpiiProtect));
+			column->column = NameStr(job->col);
+			column->class_id = job->class_id;
+			table->columns = lappend(table->columns, column);
+		}
+		tables = lappend(tables, table);
+	}
+	return tables;
+}
+
+/* the checks left what they found of each column */
+static CpiiProtect *
+found_of(List *tables, CpiiJob *job)
+{
+	ListCell   *lt;
+	ListCell   *lc;
+
+	foreach(lt, tables)
+	{
+		CpiiProtectTable *table = lfirst(lt);
+
+		foreach(lc, table->columns)
+			if (table->relid == job->relid &&
+				strcmp(((CpiiProtect *) lfirst(lc))->column, NameStr(job->col)) == 0)
+				return lfirst(lc);
+	}
+	return NULL;				/* cannot happen */
+}
+
+static void
+changed_meanwhile(CpiiJob *job)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("column \"%s\" changed meanwhile", NameStr(job->col))));
+}
+
+/* everything that must be right before the first change, then that change */
+static List *
+prepare(CpiiJob *first, const char *class_name)
+{
+	List	   *jobs = list_make1(first);
+	List	   *tables;
+	CpiiGroup  *group;
 	Relation	rel;
+	ListCell   *lc;
 	int			epoch;
 
-	memset(&column, 0, sizeof(column));
-	column.column = NameStr(job->col);
-	column.class_id = job->class_id = cpii_sealed_class_or_error(class_name);
-	rel = table_open(job->relid, AccessShareLock);
+	first->class_id = cpii_sealed_class_or_error(class_name);
+	rel = table_open(first->relid, AccessShareLock);
 	cpii_protect_check_table(rel);
-	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot protect a temporary table in batches"),
-				 errhint("Use courier_pii.protect_column.")));
-	cpii_protect_check(rel, &column, 1, true);
 	table_close(rel, AccessShareLock);
-	/* no key: say so before the table is touched */
-	(void) cpii_keyring_seal_cipher(job->class_id, &epoch);
-	job->attnum = column.attnum;
-	cpii_job_find_parts(job);
-	cpii_job_refuse_prepared(job, "Nothing was changed.");
+	group = cpii_group_find(columns_of(jobs));
+	cpii_group_tell(group, columns_of(jobs));
+	jobs = make_jobs(first, group);
+	tables = protected_tables(jobs);
+	cpii_protect_check(tables, group, true);
+	/* no key: say so before a table is touched */
+	(void) cpii_keyring_seal_cipher(first->class_id, &epoch);
+	foreach(lc, jobs)
+	{
+		CpiiJob    *job = lfirst(lc);
 
-	cpii_job_lock_table(job->relid, AccessExclusiveLock);
-	if (get_attnum(job->relid, NameStr(job->col)) != column.attnum ||
-		get_atttype(job->relid, column.attnum) != column.type)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("column \"%s\" changed meanwhile", NameStr(job->col))));
-	cpii_swap_prepare(job, column.notnull);
-	strlcpy(job->phase, "copying", sizeof(job->phase));
-	cpii_job_insert(job);
-	note(job, "protect_column_online", "begin");
-	cpii_job_commit(job);
+		job->attnum = found_of(tables, job)->attnum;
+		if (list_length(jobs) > 1)
+			job->key_group = ((int64) first->relid << 16) | (uint16) get_attnum(first->relid, NameStr(first->col));
+		cpii_job_find_parts(job);
+		cpii_job_refuse_prepared(job, "Nothing was changed.");
+	}
+
+	cpii_job_lock_tables(tables_of(jobs), AccessExclusiveLock);
+	if (!cpii_group_within(cpii_group_find(columns_of(jobs)), columns_of(jobs)))
+		changed_meanwhile(first);
+	foreach(lc, jobs)
+	{
+		CpiiJob    *job = lfirst(lc);
+		CpiiProtect *found = found_of(tables, job);
+
+		if (get_attnum(job->relid, NameStr(job->col)) != found->attnum ||
+			get_atttype(job->relid, found->attnum) != found->type)
+			changed_meanwhile(job);
+		cpii_swap_prepare(job, found->notnull);
+		strlcpy(job->phase, "copying", sizeof(job->phase));
+		cpii_job_insert(job);
+		note(job, "protect_column_online", "begin");
+	}
+	cpii_jobs_commit(jobs);
+	return jobs;
 }
 
 /* the trigger seals; a row that was sealed meanwhile is none of ours */
@@ -263,6 +386,63 @@ wipe(CpiiJob *job)
 	table_close(stats, RowExclusiveLock);
 }
 
+/* until every row is sealed, which is proven */
+static void
+fill(CpiiJob *job)
+{
+	if (strcmp(job->phase, "copying") == 0)
+	{
+		cpii_job_run_batches(job, copy_statement);
+		cpii_job_refuse_prepared(job, STAYS_DONE);
+		cpii_job_run_stragglers(job, left_condition, left_change);
+		cpii_job_phase(job, "checking");
+	}
+	if (strcmp(job->phase, "checking") == 0)
+	{
+		cpii_swap_validate(job);
+		cpii_job_phase(job, "indexing");
+	}
+}
+
+static void
+refuse_prepared(List *jobs)
+{
+	ListCell   *lc;
+
+	foreach(lc, jobs)
+		cpii_job_refuse_prepared(lfirst(lc), STAYS_DONE);
+}
+
+/* all of them take their places at once */
+static void
+swap(List *jobs)
+{
+	bool		proven = false;
+	ListCell   *lc;
+
+	for (;;)
+	{
+		refuse_prepared(jobs);
+		foreach(lc, jobs)
+			cpii_swap_indexes(lfirst(lc));
+		if (!proven)
+		{
+			cpii_swap_prove_keys(jobs);
+			cpii_jobs_commit(jobs);
+			proven = true;
+		}
+		refuse_prepared(jobs);
+		cpii_job_lock_tables(tables_of(jobs), AccessExclusiveLock);
+		if (cpii_swap(jobs))
+			break;
+		cpii_jobs_commit(jobs);
+	}
+	cpii_policy_changed();
+	foreach(lc, jobs)
+		note(lfirst(lc), "protect_column_online", "ok");
+	cpii_jobs_phase(jobs, "wiping");
+}
+
 Datum
 cpii_protect_column_online(PG_FUNCTION_ARGS)
 {
@@ -270,6 +450,8 @@ cpii_protect_column_online(PG_FUNCTION_ARGS)
 	char	   *class_name;
 	bool		resumed;
 	CpiiJob    *job;
+	List	   *jobs;
+	ListCell   *lc;
 
 	for (int i = 0; i < 4; i++)
 		if (PG_ARGISNULL(i))
@@ -285,7 +467,7 @@ cpii_protect_column_online(PG_FUNCTION_ARGS)
 	job = cpii_job_open(fcinfo, "protect", relid, NameStr(*PG_GETARG_NAME(1)), &resumed);
 	job->batch_rows = PG_GETARG_INT32(3);
 	if (!resumed)
-		prepare(job, class_name);
+		jobs = prepare(job, class_name);
 	else
 	{
 		if (cpii_sealed_class_or_error(class_name) != job->class_id)
@@ -293,40 +475,18 @@ cpii_protect_column_online(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("column \"%s\" is being protected as class \"%s\"",
 							NameStr(job->col), cpii_class_name(job->class_id))));
+		jobs = cpii_job_members(job);
 		ereport(NOTICE,
 				(errmsg("going on in phase \"%s\"", job->phase)));
-		cpii_job_commit(job);
+		cpii_jobs_commit(jobs);
 	}
-	if (strcmp(job->phase, "copying") == 0)
-	{
-		cpii_job_run_batches(job, copy_statement);
-		cpii_job_refuse_prepared(job, STAYS_DONE);
-		cpii_job_run_stragglers(job, left_condition, left_change);
-		cpii_job_phase(job, "checking");
-	}
-	if (strcmp(job->phase, "checking") == 0)
-	{
-		cpii_swap_validate(job);
-		cpii_job_phase(job, "indexing");
-	}
+	foreach(lc, jobs)
+		fill(lfirst(lc));
 	if (strcmp(job->phase, "indexing") == 0)
-	{
-		for (;;)
-		{
-			cpii_job_refuse_prepared(job, STAYS_DONE);
-			cpii_swap_indexes(job);
-			cpii_job_refuse_prepared(job, STAYS_DONE);
-			cpii_job_lock_table(job->relid, AccessExclusiveLock);
-			if (cpii_swap(job))
-				break;
-			cpii_job_commit(job);
-		}
-		cpii_policy_changed();
-		note(job, "protect_column_online", "ok");
-		cpii_job_phase(job, "wiping");
-	}
-	wipe(job);
-	cpii_job_close(job);
+		swap(jobs);
+	foreach(lc, jobs)
+		wipe(lfirst(lc));
+	cpii_jobs_close(jobs);
 	return (Datum) 0;
 }
 
@@ -337,6 +497,8 @@ cpii_cancel_protect(PG_FUNCTION_ARGS)
 	bool		resumed;
 	CpiiJob    *job = cpii_job_open(fcinfo, "protect", PG_GETARG_OID(0),
 									NameStr(*PG_GETARG_NAME(1)), &resumed);
+	List	   *jobs;
+	ListCell   *lc;
 
 	if (!resumed)
 		ereport(ERROR,
@@ -347,10 +509,14 @@ cpii_cancel_protect(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("column \"%s\" is protected already", NameStr(job->col)),
 				 errhint("Call protect_column_online again to overwrite what is left of its clear text.")));
-	cpii_job_commit(job);
-	cpii_job_lock_table(job->relid, AccessExclusiveLock);
-	cpii_swap_undo(job);
-	note(job, "cancel_protect", "ok");
-	cpii_job_close(job);
+	jobs = cpii_job_members(job);
+	cpii_jobs_commit(jobs);
+	cpii_job_lock_tables(tables_of(jobs), AccessExclusiveLock);
+	foreach(lc, jobs)
+	{
+		cpii_swap_undo(lfirst(lc));
+		note(lfirst(lc), "cancel_protect", "ok");
+	}
+	cpii_jobs_close(jobs);
 	return (Datum) 0;
 }

@@ -21,6 +21,7 @@
 #include "base/internal.h"
 #include "policy/policy.h"
 #include "policy/protect.h"
+#include "policy/protect_group.h"
 #include "policy/protect_swap.h"
 #include "policy/view_follow.h"
 #include "sealed/seal.h"
@@ -240,40 +241,147 @@ take_place(CpiiJob *job, CpiiSwapIndex *list, int n, char *deflt)
 		cpii_swap_run(extras[i]);
 }
 
-bool
-cpii_swap(CpiiJob *job)
+/* what one column needs to take its place */
+typedef struct Ready
+{
+	CpiiJob    *job;
+	CpiiSwapIndex *indexes;
+	int			n;
+	char	   *deflt;
+} Ready;
+
+/* false when an index of it is not made again yet */
+static bool
+is_ready(CpiiJob *job, Ready *ready)
 {
 	AttrNumber	attnum = get_attnum(job->relid, NameStr(job->col));
-	int			guc_level = NewGUCNestLevel();
-	List	   *views;
-	ListCell   *lc;
-	char	   *deflt;
-	int			n;
-	CpiiSwapIndex *list = cpii_swap_find_indexes(job, &n);
 
-	for (int i = 0; i < n; i++)
-		if (!list[i].valid && !(list[i].partitioned && list[i].constraint != NULL))
+	ready->job = job;
+	ready->indexes = cpii_swap_find_indexes(job, &ready->n);
+	for (int i = 0; i < ready->n; i++)
+		if (!ready->indexes[i].valid &&
+			!(ready->indexes[i].partitioned && ready->indexes[i].constraint != NULL))
 			return false;
-	if (attnum != job->attnum || !cpii_protect_default(job->relid, attnum, &deflt))
+	if (attnum != job->attnum || !cpii_protect_default(job->relid, attnum, &ready->deflt))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("column \"%s\" changed meanwhile", NameStr(job->col)),
 				 errdetail("It was made again, or its default is no constant any more.")));
+	return true;
+}
+
+/* an index was made for one of its columns: two cannot take their places in it */
+static void
+refuse_shared_indexes(Ready *ready, int n)
+{
+	for (int a = 0; a < n; a++)
+		for (int b = 0; b < a; b++)
+			for (int i = 0; i < ready[b].n; i++)
+				if (cpii_swap_index_of(ready[a].indexes, ready[a].n, ready[b].indexes[i].oid) != NULL)
+					ereport(ERROR,
+							(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							 errmsg("index \"%s\" is on two of the columns that are protected together",
+									ready[b].indexes[i].name),
+							 errhint("Drop it and call protect_column_online again, or cancel_protect.")));
+}
+
+/* the keys as they are now, of these columns and no others */
+static CpiiGroup *
+keys_of(List *jobs)
+{
+	List	   *columns = NIL;
+	CpiiGroup  *group;
+	ListCell   *lc;
+
+	foreach(lc, jobs)
+	{
+		CpiiJob    *job = lfirst(lc);
+
+		columns = lappend(columns, cpii_group_column(job->relid, NameStr(job->col)));
+	}
+	group = cpii_group_find(columns);
+	if (!cpii_group_within(group, columns))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("foreign keys connect column \"%s\" with other columns now",
+						((CpiiGroupColumn *) linitial(columns))->name),
+				 errhint("Drop the foreign keys that were made meanwhile and call protect_column_online again, or cancel_protect.")));
+	return group;
+}
+
+static char *
+sealed_beside(void *arg, Oid relid, const char *column)
+{
+	Oid			top = cpii_group_top(relid, column);
+	ListCell   *lc;
+
+	foreach(lc, (List *) arg)
+	{
+		CpiiJob    *job = lfirst(lc);
+
+		if (job->relid == top && strcmp(NameStr(job->col), column) == 0)
+			return cpii_swap_name(job);
+	}
+	elog(ERROR, "column \"%s\" of relation %u is not being protected", column, top);
+	return NULL;				/* keep compiler quiet */
+}
+
+void
+cpii_swap_prove_keys(List *jobs)
+{
+	cpii_keys_prove(keys_of(jobs), sealed_beside, jobs);
+}
+
+static void
+swap(Ready *ready, int n, List *views, CpiiGroup *group)
+{
+	List	   *keys;
+	ListCell   *lc;
+
+	foreach(lc, views)
+		cpii_park_masked_view(lfirst_oid(lc));
+	keys = cpii_keys_take(group);
+	for (int i = 0; i < n; i++)
+		take_place(ready[i].job, ready[i].indexes, ready[i].n, ready[i].deflt);
+	cpii_keys_make(keys, true);
+	foreach(lc, views)
+		(void) cpii_rebuild_masked_view(lfirst_oid(lc), NULL);
+}
+
+bool
+cpii_swap(List *jobs)
+{
+	int			guc_level;
+	Ready	   *ready = palloc0(sizeof(Ready) * list_length(jobs));
+	CpiiGroup  *group;
+	List	   *trees = NIL;
+	List	   *views;
+	ListCell   *lc;
+	int			n = 0;
+
+	foreach(lc, jobs)
+		if (!is_ready(lfirst(lc), &ready[n++]))
+			return false;
+	refuse_shared_indexes(ready, n);
+	group = keys_of(jobs);
 	/* "index will be renamed" and the like */
+	guc_level = NewGUCNestLevel();
 	(void) set_config_option("client_min_messages", "warning", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	cpii_job_find_parts(job);
-	for (int i = 0; i < job->nparts; i++)
-		job->part_attnums[i] = get_attnum(job->parts[i], NameStr(job->col));
-	views = cpii_masked_views_over(find_all_inheritors(job->relid, NoLock, NULL));
+	foreach(lc, jobs)
+	{
+		CpiiJob    *job = lfirst(lc);
+
+		cpii_job_find_parts(job);
+		for (int i = 0; i < job->nparts; i++)
+			job->part_attnums[i] = get_attnum(job->parts[i], NameStr(job->col));
+		trees = list_concat_unique_oid(trees, find_all_inheritors(job->relid, NoLock, NULL));
+	}
+	views = cpii_masked_views_over(trees);
 	cpii_views_held = true;
 	PG_TRY();
 	{
-		foreach(lc, views)
-			cpii_park_masked_view(lfirst_oid(lc));
-		take_place(job, list, n, deflt);
-		foreach(lc, views)
-			(void) cpii_rebuild_masked_view(lfirst_oid(lc), NULL);
+		swap(ready, n, views, group);
 	}
 	PG_FINALLY();
 	{

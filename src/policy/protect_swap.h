@@ -19,11 +19,14 @@ extern void cpii_swap_prepare(CpiiJob *job, bool notnull);
 extern void cpii_swap_validate(CpiiJob *job);
 /* make every index of the column again, concurrently; commits */
 extern void cpii_swap_indexes(CpiiJob *job);
+/* prove that foreign keys among the columns hold between the sealed ones, too */
+extern void cpii_swap_prove_keys(List *jobs);
 /*
- * Put the sealed column in the place; the table is locked exclusively.  False
- * when an index appeared meanwhile: it has to be made again first.
+ * Put the sealed columns in their places, and foreign keys among them; the
+ * tables are locked exclusively.  False when an index appeared meanwhile: it
+ * has to be made again first.
  */
-extern bool cpii_swap(CpiiJob *job);
+extern bool cpii_swap(List *jobs);
 /* take all of it away again */
 extern void cpii_swap_undo(CpiiJob *job);
 
