@@ -124,6 +124,7 @@ make_leaf(CpiiJob *job, CpiiSwapIndex *index)
 				 errhint("Call protect_column_online again, or cancel_protect.")));
 }
 
+/* whoever has read a partition in an open transaction still holds its indexes */
 static void
 attach_partitions(CpiiJob *job)
 {
@@ -134,11 +135,14 @@ attach_partitions(CpiiJob *job)
 	{
 		CpiiSwapIndex *parent = cpii_swap_index_of(list, n, list[i].parent);
 
-		/* attaching what is attached does nothing */
-		if (parent != NULL && list[i].constraint == NULL)
-			cpii_swap_run(psprintf("ALTER INDEX %s ATTACH PARTITION %s",
-								   qualified_index(parent, index_name(parent->oid)),
-								   qualified_index(&list[i], index_name(list[i].oid))));
+		if (parent == NULL || list[i].constraint != NULL ||
+			get_rel_relispartition(list[i].made))
+			continue;
+		cpii_job_lock_table(list[i].made, AccessExclusiveLock);
+		cpii_swap_run(psprintf("ALTER INDEX %s ATTACH PARTITION %s",
+							   qualified_index(parent, index_name(parent->oid)),
+							   qualified_index(&list[i], index_name(list[i].oid))));
+		cpii_job_commit(job);
 	}
 }
 
