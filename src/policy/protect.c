@@ -7,7 +7,7 @@
  * Before anything is changed, everything that could not be kept is looked for
  * and named in one error (protect_check.c).  NOT NULL, UNIQUE, primary keys,
  * indexes, constant defaults, grants, comments and partitions are kept; plain
- * indexes become hash indexes (index_rebuild.c).
+ * indexes become indexes on search_tag() (index_rebuild.c).
  *
  *-------------------------------------------------------------------------
  */
