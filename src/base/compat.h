@@ -30,6 +30,11 @@
 #endif
 #define CPII_EXPORT PGDLLEXPORT
 
+/* a function that does not return is marked in front since 18 */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* base 64 works on unsigned bytes since 18 */
 #if PG_VERSION_NUM >= 180000
 #define CPII_BASE64_BYTES uint8
@@ -145,6 +150,52 @@
 	} while (0)
 #else
 #define CPII_FORGET_VIEW(query, rte) ((rte)->relid = InvalidOid)
+#endif
+
+/*
+ * Does this entry of a plan's range table name a relation?  Since 16 a view's
+ * is the subquery that it became; before, it was an entry of its own.
+ */
+#if PG_VERSION_NUM >= 160000
+#define CPII_NAMES_RELATION(rte) \
+	(OidIsValid((rte)->relid) && \
+	 ((rte)->rtekind == RTE_RELATION || (rte)->rtekind == RTE_SUBQUERY))
+#else
+#define CPII_NAMES_RELATION(rte) \
+	(OidIsValid((rte)->relid) && (rte)->rtekind == RTE_RELATION)
+#endif
+
+/*
+ * Since 18 what a query groups by stands in a range table entry, and outputs
+ * and HAVING refer to that.  CPII_FLATTEN_GROUP puts the expressions where they
+ * are referred to, as they were before 18; the planner does the same later.
+ * With grouping sets they are not the same values, and stay.
+ */
+#if PG_VERSION_NUM >= 180000
+#define CPII_IS_GROUP(rte) ((rte)->rtekind == RTE_GROUP)
+#define CPII_GROUP_EXPRS(rte) ((rte)->groupexprs)
+#define CPII_FLATTEN_GROUP(query) \
+	do { \
+		if ((query)->hasGroupRTE && (query)->groupingSets == NIL) \
+		{ \
+			(query)->targetList = (List *) \
+				flatten_group_exprs(NULL, (query), (Node *) (query)->targetList); \
+			(query)->havingQual = \
+				flatten_group_exprs(NULL, (query), (query)->havingQual); \
+		} \
+	} while (0)
+#else
+#define CPII_IS_GROUP(rte) false
+#define CPII_GROUP_EXPRS(rte) NIL
+#define CPII_FLATTEN_GROUP(query) ((void) 0)
+#endif
+
+/* is a column NOT NULL, and were its rows checked?  Since 18 they need not be. */
+#if PG_VERSION_NUM >= 180000
+#define CPII_HOLDS_NO_NULL(desc, i) \
+	(TupleDescCompactAttr((desc), (i))->attnullability == ATTNULLABLE_VALID)
+#else
+#define CPII_HOLDS_NO_NULL(desc, i) (TupleDescAttr((desc), (i))->attnotnull)
 #endif
 
 /* autovacuum's processes were asked for by another name before 17 */

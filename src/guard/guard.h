@@ -303,7 +303,7 @@ extern void cpii_outflow_start_backend(void);
  * client by a message in front of them, and end the session without sending
  * the buffer.
  */
-extern void cpii_outflow_abandon(void) pg_attribute_noreturn();
+pg_noreturn extern void cpii_outflow_abandon(void);
 
 /* ---- examined.c ---- */
 

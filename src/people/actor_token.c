@@ -22,6 +22,7 @@
 
 #include "audit/record.h"
 #include "base/base64url.h"
+#include "base/compat.h"
 #include "base/errcodes.h"
 #include "base/json.h"
 #include "base/secret.h"
@@ -46,8 +47,7 @@ unix_time(void)
 	return (int64) time(NULL);
 }
 
-pg_attribute_noreturn()
-static void
+pg_noreturn static void
 refuse(const char *reason)
 {
 	char	   *detail = psprintf("{\"reason\": \"actor token: %s\"}", reason);

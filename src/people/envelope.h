@@ -8,6 +8,7 @@
 #ifndef CPII_PEOPLE_ENVELOPE_H
 #define CPII_PEOPLE_ENVELOPE_H
 
+#include "base/compat.h"
 #include "crypto/shamir.h"
 #include "crypto/signature.h"
 
@@ -39,8 +40,8 @@ extern int	cpii_sealed_share_of(const CpiiSealedAccount *account,
 								 const char *staff_no, char **state,
 								 char **digest);
 /* record and raise 42501 */
-extern void cpii_sealed_not_custodian(const CpiiSealedAccount *account,
-									  const char *command) pg_attribute_noreturn();
+pg_noreturn extern void cpii_sealed_not_custodian(const CpiiSealedAccount *account,
+												  const char *command);
 
 /* digest of a share, as the register has it */
 extern char *cpii_sealed_digest(const CpiiShare *share);

@@ -10,6 +10,7 @@
 #ifndef CPII_SEAL_H
 #define CPII_SEAL_H
 
+#include "base/compat.h"
 #include "sealed/envelope.h"
 
 /*
@@ -52,7 +53,7 @@ extern text *cpii_open_text(const CpiiEnvelope *envelope);
 /* the value as stored, or XX001 */
 extern void cpii_parse_or_damaged(const bytea *value, CpiiEnvelope *envelope);
 
-extern void cpii_report_damaged(void) pg_attribute_noreturn();
+pg_noreturn extern void cpii_report_damaged(void);
 
 /* conversions between the server encoding and UTF-8; may return the input */
 extern char *cpii_to_utf8(const char *text, size_t len, size_t *outlen);

@@ -132,7 +132,11 @@ EOC
 	if (my $destdir = $ENV{COURIER_PII_DESTDIR})
 	{
 		my ($libdir) = PostgreSQL::Test::Utils::run_command([ 'pg_config', '--pkglibdir' ]);
-		$conf .= "extension_destdir = '$destdir'\n";
+		my ($sharedir) = PostgreSQL::Test::Utils::run_command([ 'pg_config', '--sharedir' ]);
+		# Debian's own setting up to 17
+		$conf .= $node->pg_version >= 18 ?
+		  "extension_control_path = '$destdir$sharedir:\$system'\n" :
+		  "extension_destdir = '$destdir'\n";
 		$conf .= "dynamic_library_path = '$destdir$libdir:\$libdir'\n";
 	}
 	$conf .= $options{conf} if defined $options{conf};
