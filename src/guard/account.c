@@ -21,6 +21,7 @@
 #include "audit/redact.h"
 #include "audit/statement.h"
 #include "audit/subject.h"
+#include "base/compat.h"
 #include "base/errcodes.h"
 #include "base/internal.h"
 #include "base/session.h"
@@ -529,7 +530,7 @@ cpii_account_touch_plan(PlannedStmt *plan)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 
-		if (rte->rtekind == RTE_RELATION && OidIsValid(rte->relid) &&
+		if (CPII_NAMES_RELATION(rte) &&
 			(cpii_relation_flags(rte->relid) & CPII_REL_RECORDED))
 		{
 			cpii_statement_touch(rte->relid);

@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "guard/guard.h"
 #include "policy/catalog.h"
 
@@ -47,7 +48,7 @@ cpii_plan_mark(PlannedStmt *plan, List *code, int pure_relations)
 			RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 			int			flags;
 
-			if (rte->rtekind == RTE_RELATION && OidIsValid(rte->relid))
+			if (CPII_NAMES_RELATION(rte))
 				flags = cpii_relation_flags(rte->relid);
 			else
 				continue;
