@@ -151,7 +151,8 @@ is_sensitive(Query *query)
 			if (rte->relkind == RELKIND_VIEW || cpii_relation_flags(rte->relid) != 0)
 				return true;
 		}
-		else if (rte->rtekind != RTE_JOIN && rte->rtekind != RTE_RESULT)
+		else if (rte->rtekind != RTE_JOIN && rte->rtekind != RTE_RESULT &&
+				 !CPII_IS_GROUP(rte))
 			return true;
 	}
 	return false;

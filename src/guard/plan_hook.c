@@ -14,6 +14,7 @@
 #include "optimizer/planner.h"
 #include "utils/inval.h"
 
+#include "base/compat.h"
 #include "base/internal.h"
 #include "base/session.h"
 #include "crypto/shamir.h"
@@ -47,7 +48,8 @@ is_plain_query(Query *query)
 			if (cpii_relation_flags(rte->relid) != 0)
 				return false;
 		}
-		else if (rte->rtekind != RTE_JOIN && rte->rtekind != RTE_RESULT)
+		else if (rte->rtekind != RTE_JOIN && rte->rtekind != RTE_RESULT &&
+				 !CPII_IS_GROUP(rte))
 			return false;
 	}
 	return true;

@@ -478,6 +478,8 @@ inline_ctes_walker(Node *node, void *arg)
 static void
 lift_one(Query *query, const CpiiOids *oids)
 {
+	CPII_FLATTEN_GROUP(query);
+
 	/* leaves of a set operation keep their columns as they are */
 	if (query->setOperations == NULL)
 	{

@@ -15,6 +15,7 @@
 #include "catalog/pg_class.h"
 #include "nodes/primnodes.h"
 
+#include "base/compat.h"
 #include "policy/catalog.h"
 #include "policy/pure_query.h"
 #include "policy/trust.h"
@@ -140,6 +141,11 @@ cpii_query_is_pure(Query *query)
 			if (cpii_relation_flags(rte->relid) != 0 ||
 				rte->relkind == RELKIND_FOREIGN_TABLE ||
 				rte->tablesample != NULL || rte->securityQuals != NIL)
+				return false;
+		}
+		else if (CPII_IS_GROUP(rte))
+		{
+			if (!are_pure(CPII_GROUP_EXPRS(rte), 0))
 				return false;
 		}
 		else if (rte->rtekind != RTE_RESULT &&
