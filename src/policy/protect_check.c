@@ -20,6 +20,7 @@
 #include "utils/rel.h"
 
 #include "base/classes.h"
+#include "base/compat.h"
 #include "base/internal.h"
 #include "crypto/keyring.h"
 #include "policy/policy.h"
@@ -113,7 +114,7 @@ check_column(Relation rel, CpiiProtect *column)
 						column->column, RelationGetRelationName(rel))));
 	att = TupleDescAttr(RelationGetDescr(rel), column->attnum - 1);
 	column->type = att->atttypid;
-	column->notnull = att->attnotnull;
+	column->notnull = CPII_HOLDS_NO_NULL(RelationGetDescr(rel), column->attnum - 1);
 	have = cpii_class_of_type(att->atttypid, att->atttypmod);
 	if (have != 0)
 		ereport(ERROR,

@@ -164,22 +164,55 @@ column_extras(CpiiJob *job, int *count)
 	char	  **list;
 
 	n = cpii_swap_query(job, CPII_SWAP_TREE
-						"SELECT pg_catalog.format('COMMENT ON COLUMN %I.%I.%I IS %L', n.nspname, c.relname, $2, d.description)"
-						" FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-						" JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2"
-						" JOIN pg_catalog.pg_description d ON d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objoid = c.oid AND d.objsubid = a.attnum"
-						" UNION ALL"
-						" SELECT pg_catalog.format('GRANT %s (%I) ON %I.%I TO %s%s', x.privilege_type, $2, n.nspname, c.relname,"
-						"   CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END,"
-						"   CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)"
-						" FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-						" JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2"
-						" CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) x"
-						" UNION ALL"
-						" SELECT pg_catalog.format('ALTER TABLE ONLY %I.%I ALTER COLUMN %I SET STATISTICS %s', n.nspname, c.relname, $2, a.attstattarget)"
-						" FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-						" JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2"
-						" WHERE a.attstattarget >= 0");
+			  "SELECT pg_catalog.format('COMMENT ON COLUMN %I.%I.%I IS %L', n.nspname, c.relname, $2, d.description)"
+			  " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+			  " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2"
+			  " JOIN pg_catalog.pg_description d ON d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objoid = c.oid AND d.objsubid = a.attnum"
+			  " UNION ALL"
+			  " SELECT pg_catalog.format('GRANT %s (%I) ON %I.%I TO %s%s', x.privilege_type, $2, n.nspname, c.relname,"
+			  "   CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END,"
+			  "   CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)"
+			  " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+			  " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2"
+			  " CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) x"
+			  " UNION ALL"
+			  " SELECT pg_catalog.format('ALTER TABLE ONLY %I.%I ALTER COLUMN %I SET STATISTICS %s', n.nspname, c.relname, $2, a.attstattarget)"
+			  " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+			  " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2"
+			  " WHERE a.attstattarget >= 0"
+			  " UNION ALL"
+			  " SELECT pg_catalog.format('COMMENT ON CONSTRAINT %I ON %I.%I IS %L', k.conname, n.nspname, c.relname, d.description)"
+			  " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+			  " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2"
+			  " JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum] AND k.coninhcount = 0"
+			  " JOIN pg_catalog.pg_description d ON d.classoid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objoid = k.oid");
+	list = palloc(sizeof(char *) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+		list[i] = cpii_swap_text(i, 1);
+	*count = (int) n;
+	return list;
+}
+
+/*
+ * Statements that make the column NOT NULL as it was, parents first.  Since 18
+ * that is a constraint, with a name and its own ways; before, it is a mark, which
+ * children have from their parent.
+ */
+static char **
+not_null_again(CpiiJob *job, int *count)
+{
+	uint64		n;
+	char	  **list;
+
+	n = cpii_swap_query(job, CPII_SWAP_TREE
+			  "SELECT CASE WHEN k.oid IS NULL THEN pg_catalog.format('ALTER TABLE %I.%I ALTER COLUMN %I SET NOT NULL', n.nspname, c.relname, $2)"
+			  " ELSE pg_catalog.format('ALTER TABLE %I.%I ADD CONSTRAINT %I %s', n.nspname, c.relname, k.conname, pg_catalog.pg_get_constraintdef(k.oid)) END"
+			  " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+			  " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2"
+			  " LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]"
+			  " WHERE a.attnotnull AND COALESCE(k.coninhcount = 0, NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h"
+			  "  JOIN pg_catalog.pg_attribute p ON p.attrelid = h.inhparent AND p.attname = $2 WHERE h.inhrelid = c.oid AND p.attnotnull))"
+			  " ORDER BY t.depth, c.oid");
 	list = palloc(sizeof(char *) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
 		list[i] = cpii_swap_text(i, 1);
@@ -221,16 +254,19 @@ take_place(CpiiJob *job, CpiiSwapIndex *list, int n, char *deflt)
 	ListCell   *lc;
 	char	  **extras;
 	int			nextras;
+	char	  **not_null;
+	int			nnot_null;
 
 	extras = column_extras(job, &nextras);
+	not_null = not_null_again(job, &nnot_null);
 	remember_place(job);
 	drop_triggers(job);
-	/* the constraint is the proof: no scan */
-	if (cpii_swap_query(job, "SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1 AND a.attname = $2 AND a.attnotnull") > 0)
-		cpii_swap_run(psprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL", table, sealed));
-	cpii_swap_run(psprintf("ALTER TABLE %s DROP CONSTRAINT %s", table, constraint_name(job)));
 	cpii_swap_run(psprintf("ALTER TABLE %s DROP COLUMN %s", table, column));
 	cpii_swap_run(psprintf("ALTER TABLE %s RENAME COLUMN %s TO %s", table, sealed, column));
+	/* our constraint is the proof: no scan; one that names both columns is gone */
+	for (int i = 0; i < nnot_null; i++)
+		cpii_swap_run(not_null[i]);
+	cpii_swap_run(psprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", table, constraint_name(job)));
 	if (deflt != NULL)
 		cpii_swap_run(psprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s", table, column,
 							   quote_literal_cstr(deflt)));
