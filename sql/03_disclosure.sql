@@ -174,10 +174,12 @@ SELECT * FROM ctas UNION ALL SELECT * FROM into_t UNION ALL SELECT * FROM ins OR
 \c - :superuser
 CREATE ROLE regress_courier_pii_admin LOGIN CREATEROLE;
 GRANT regress_courier_pii_claims TO regress_courier_pii_admin WITH ADMIN OPTION;
+CREATE FUNCTION regress_sview.leave() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN REVOKE regress_courier_pii_claims FROM regress_courier_pii_admin; END';
+
 \c - regress_courier_pii_admin
 PREPARE see AS SELECT phone FROM shown;
 EXECUTE see;
-REVOKE regress_courier_pii_claims FROM regress_courier_pii_admin;
+SELECT regress_sview.leave();
 EXECUTE see;
 SELECT phone FROM shown;
 

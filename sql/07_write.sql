@@ -123,7 +123,6 @@ DELETE FROM unique_key WHERE b = 'y';
 
 -- others than the view's users
 INSERT INTO regress_write.client (name) VALUES ('x');
-MERGE INTO client c USING (VALUES (1)) v(i) ON c.id = v.i WHEN MATCHED THEN UPDATE SET state = 9;
 INSERT INTO client (id, name) VALUES (1, 'x') ON CONFLICT DO NOTHING;
 TRUNCATE client;
 

@@ -32,7 +32,8 @@ CREATE FUNCTION regress_follow.views() RETURNS TABLE (view regclass, tbl regclas
 	'SELECT view, tbl, masks FROM courier_pii.masked_views';
 CREATE FUNCTION regress_follow.rules() RETURNS TABLE (tbl regclass, visible text[], scope text[], scope_columns name[]) LANGUAGE sql SECURITY DEFINER AS
 	'SELECT tbl, visible, scope, scope_columns FROM courier_pii.row_rules';
-\dp regress_fview.waybill
+SELECT c.oid::regclass AS relation, replace(a::text, 'Dxtm/', 'Dxt/') AS access FROM pg_class c, unnest(c.relacl) a WHERE c.oid = 'regress_fview.waybill'::regclass ORDER BY c.oid::regclass::text, 2;
+SELECT attrelid::regclass AS relation, attname, attacl FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE attacl IS NOT NULL AND c.oid = 'regress_fview.waybill'::regclass ORDER BY attrelid::regclass::text, attnum;
 
 -- as the owner: a company's migrations
 \c - regress_courier_pii_owner
@@ -57,8 +58,10 @@ ALTER TABLE waybill DROP COLUMN IF EXISTS nothing;
 SELECT * FROM shape();
 SELECT 'regress_fview.waybill'::regclass::oid = :before AS same_view;
 SELECT relowner::regrole, reloptions, obj_description(oid) FROM pg_class WHERE oid = 'regress_fview.waybill'::regclass;
-\dp regress_fview.*
-\d+ regress_fview.counter
+SELECT c.oid::regclass AS relation, replace(a::text, 'Dxtm/', 'Dxt/') AS access FROM pg_class c, unnest(c.relacl) a WHERE c.relnamespace = 'regress_fview'::regnamespace ORDER BY c.oid::regclass::text, 2;
+SELECT attrelid::regclass AS relation, attname, attacl FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE attacl IS NOT NULL AND c.relnamespace = 'regress_fview'::regnamespace ORDER BY attrelid::regclass::text, attnum;
+\d regress_fview.counter
+SELECT replace(pg_get_viewdef('regress_fview.counter'), 'waybill.', '');
 SELECT tgname FROM pg_trigger WHERE tgrelid = 'regress_fview.waybill'::regclass;
 -- another column becomes protected while the view stands
 SELECT courier_pii.protect_column('waybill', 'name', 'person_name');
@@ -103,7 +106,7 @@ SELECT courier_pii.refresh_masked_view(NULL);
 CREATE MATERIALIZED VIEW regress_fview.kept AS SELECT id, state FROM regress_fview.waybill;
 ALTER TABLE waybill DROP COLUMN weight;
 DROP MATERIALIZED VIEW regress_fview.kept;
-CREATE VIEW regress_fview.needs AS SELECT weight FROM regress_fview.waybill;
+CREATE VIEW regress_fview.needs AS SELECT w.weight FROM regress_fview.waybill w, (VALUES (1)) v;
 ALTER TABLE waybill DROP COLUMN weight;
 SELECT * FROM shape();
 DROP VIEW regress_fview.needs;

@@ -70,7 +70,9 @@ EXPLAIN (COSTS OFF) EXECUTE up('13800000003');
 SET plan_cache_mode = force_generic_plan;
 EXPLAIN (COSTS OFF) EXECUTE up('13800000003');
 EXECUTE up('13800000003');
+SET enable_seqscan = on;
 EXPLAIN (COSTS OFF) DELETE FROM customer WHERE mobile LIKE '%3';
+SET enable_seqscan = off;
 EXPLAIN (COSTS OFF) UPDATE customer SET visits = 1 WHERE id IN (SELECT 3);
 SELECT mobile, visits FROM customer ORDER BY id;
 

@@ -79,12 +79,12 @@ CALL courier_pii.protect_column_online('t', 'no', 'waybill_no');
 CALL courier_pii.protect_column_online('t', 'body', 'note', 7);
 CALL courier_pii.protect_column_online('t', 'phone', 'phone');
 RESET default_transaction_isolation;
-SELECT attname, format_type(atttypid, atttypmod), attnotnull, attstattarget, attacl::text ~ 'regress_courier_pii_reader=rw' AS granted, col_description(attrelid, attnum)
+SELECT attname, format_type(atttypid, atttypmod), attnotnull, nullif(attstattarget, -1) AS attstattarget, attacl::text ~ 'regress_courier_pii_reader=rw' AS granted, col_description(attrelid, attnum)
 FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum;
 SELECT attname FROM pg_attribute WHERE attrelid = 'regress_online_view.t'::regclass AND attnum > 0 ORDER BY attnum;
 SELECT c.relname, am.amname, i.indisunique, i.indisvalid, i.indisclustered, i.indisreplident, obj_description(c.oid, 'pg_class')
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am am ON am.oid = c.relam WHERE i.indrelid = 't'::regclass ORDER BY 1;
-SELECT conname, pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint') FROM pg_constraint WHERE conrelid = 't'::regclass ORDER BY 1;
+SELECT conname, pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint') FROM pg_constraint WHERE conrelid = 't'::regclass AND contype <> 'n' ORDER BY 1;
 SELECT tgname FROM pg_trigger WHERE tgrelid = 't'::regclass AND NOT tgisinternal;
 SELECT count(*) AS fired FROM fired;
 SELECT count = :count AND md5 = :'md5' AS same FROM digest;

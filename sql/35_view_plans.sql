@@ -1,5 +1,8 @@
 -- Plans over masked views: as good as over the table, and no row rule undone.
 SELECT current_user AS superuser \gset
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set plan :abs_srcdir '/' test/lib/plan.psql
+\i :plan
 CREATE ROLE regress_courier_pii_free LOGIN;
 CREATE ROLE regress_courier_pii_bound LOGIN;
 CREATE SCHEMA regress_plan;
@@ -25,20 +28,21 @@ VACUUM ANALYZE waybill; VACUUM ANALYZE task; VACUUM ANALYZE branch;
 
 -- all rows: the view is as open as the table
 \c - regress_courier_pii_free
-SET search_path = regress_planview, regress_plan;
+SET search_path = regress_planview, regress_plan, public;
 SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_memoize = off;
-EXPLAIN (COSTS OFF) SELECT phone FROM waybill WHERE id = 7 AND day = '2026-01-08';
-EXPLAIN (COSTS OFF) SELECT id FROM waybill WHERE phone = '13800000007' AND day >= '2026-02-01';
-EXPLAIN (COSTS OFF) SELECT t.note, w.phone FROM task t JOIN waybill w ON w.id = t.waybill_id WHERE t.waybill_id = 11;
-EXPLAIN (COSTS OFF) SELECT t.note, w.phone FROM task t LEFT JOIN waybill w ON w.id = t.waybill_id AND w.day = '2026-01-12' WHERE t.waybill_id = 11;
-EXPLAIN (COSTS OFF) SELECT id, phone FROM waybill ORDER BY id, day LIMIT 3;
-EXPLAIN (COSTS OFF) SELECT id FROM waybill WHERE id = 7 AND name LIKE '王%';
-EXPLAIN (COSTS OFF) SELECT count(*) FROM waybill WHERE day = '2026-02-03';
+SELECT * FROM plan_of($$SELECT phone FROM waybill WHERE id = 7 AND day = '2026-01-08'$$);
+SELECT * FROM plan_of($$SELECT id FROM waybill WHERE phone = '13800000007' AND day >= '2026-02-01'$$);
+SELECT * FROM plan_of($$SELECT t.note, w.phone FROM task t JOIN waybill w ON w.id = t.waybill_id WHERE t.waybill_id = 11$$);
+-- PostgreSQL 15 keeps a join condition that is true already
+SELECT * FROM plan_of($$SELECT t.note, w.phone FROM task t LEFT JOIN waybill w ON w.id = t.waybill_id AND w.day = '2026-01-12' WHERE t.waybill_id = 11$$) WHERE "QUERY PLAN" !~ 'Join Filter: .*waybill_id';
+SELECT * FROM plan_of($$SELECT id, phone FROM waybill ORDER BY id, day LIMIT 3$$);
+SELECT * FROM plan_of($$SELECT id FROM waybill WHERE id = 7 AND name LIKE '王%'$$);
+SELECT * FROM plan_of($$SELECT count(*) FROM waybill WHERE day = '2026-02-03'$$);
 SELECT t.note, w.phone FROM task t JOIN waybill w ON w.id = t.waybill_id WHERE t.waybill_id = 11;
 SELECT t.waybill_id, w.phone, w IS NULL AS missing FROM task t LEFT JOIN waybill w ON w.id = t.waybill_id AND w.id = 11 WHERE t.waybill_id IN (11, 21) ORDER BY 1;
 
 -- a WITH query that is used twice, asked for or not
-EXPLAIN (COSTS OFF) WITH c AS (SELECT * FROM waybill WHERE day = '2026-01-08') SELECT (SELECT count(*) FROM c WHERE id = 7), (SELECT phone FROM c WHERE phone = '13800000007');
+SELECT * FROM plan_of($$WITH c AS (SELECT * FROM waybill WHERE day = '2026-01-08') SELECT (SELECT count(*) FROM c WHERE id = 7), (SELECT phone FROM c WHERE phone = '13800000007')$$);
 WITH c AS (SELECT * FROM waybill WHERE day = '2026-01-08') SELECT (SELECT count(*) FROM c WHERE id = 7), (SELECT phone FROM c WHERE phone = '13800000007');
 WITH c AS NOT MATERIALIZED (SELECT id, phone FROM waybill ORDER BY id LIMIT 9) SELECT a.phone FROM c a JOIN c b ON b.id = a.id + 1 WHERE a.phone = '13800000007';
 WITH c AS MATERIALIZED (SELECT id, phone FROM waybill WHERE id < 9) SELECT a.phone FROM c a JOIN c b ON b.id = a.id + 1 WHERE a.phone = '13800000007';
@@ -46,10 +50,10 @@ WITH c AS (SELECT id, phone FROM waybill WHERE id < 9), d AS (SELECT a.id, b.pho
 
 -- some rows: the rule is a join, and conditions that tell nothing go along with it
 \c - regress_courier_pii_bound
-SET search_path = regress_planview, regress_plan;
+SET search_path = regress_planview, regress_plan, public;
 SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_memoize = off; SET enable_bitmapscan = off; SET enable_seqscan = off;
-EXPLAIN (COSTS OFF) SELECT phone FROM waybill WHERE id = 50 AND day = '2026-02-20';
-EXPLAIN (COSTS OFF) SELECT w.phone FROM task t JOIN waybill w ON w.id = t.waybill_id AND w.day = '2026-01-01' WHERE t.waybill_id = 11;
+SELECT * FROM plan_of($$SELECT phone FROM waybill WHERE id = 50 AND day = '2026-02-20'$$);
+SELECT * FROM plan_of($$SELECT w.phone FROM task t JOIN waybill w ON w.id = t.waybill_id AND w.day = '2026-01-01' WHERE t.waybill_id = 11$$);
 SELECT count(*), min(id) FROM waybill;
 SELECT id FROM waybill WHERE phone IN ('13800000050', '13800000051');
 SELECT count(*) FROM waybill w WHERE w.id IN (SELECT waybill_id - 1 FROM task) AND EXISTS (SELECT FROM task WHERE waybill_id = w.id + 1);
@@ -93,6 +97,7 @@ DROP OWNED BY regress_courier_pii_bound CASCADE;
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set empty :abs_srcdir '/' test/lib/empty.psql
 \i :empty
+DROP FUNCTION public.plan_of(text);
 DROP SCHEMA regress_plan, regress_planview CASCADE;
 SELECT courier_pii.revoke_disclosure(r::regrole, c) FROM unnest('{regress_courier_pii_free,regress_courier_pii_bound}'::text[]) r, unnest('{phone,person_name}'::text[]) c;
 DROP OWNED BY regress_courier_pii_free, regress_courier_pii_bound;

@@ -19,7 +19,12 @@ FROM (
 		JOIN pg_catalog.pg_class c ON c.oid = d.classid
 	WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass
 		AND d.deptype = 'e' AND e.extname = 'courier_pii'
-		AND pg_catalog.obj_description(d.objid, c.relname) IS NULL) s
+		AND pg_catalog.obj_description(d.objid, c.relname) IS NULL
+		-- since 17 the types that come with a relation or a type are members, too
+		AND NOT EXISTS (
+			SELECT FROM pg_catalog.pg_type t
+			WHERE d.classid = 'pg_catalog.pg_type'::regclass AND t.oid = d.objid
+				AND (t.typrelid <> 0 OR t.typcategory = 'A'))) s
 ORDER BY s.object COLLATE "C";
 
 -- objects of the schema that are no members: none but the monthly partitions
