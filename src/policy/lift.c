@@ -64,6 +64,8 @@ typedef struct LiftContext
 	RangeTblEntry *rte;
 	int			first_added;	/* outputs from here on are ours */
 	bool		whole_row;		/* found by the search for references */
+	Oid			row_type;		/* of such a reference */
+	AttrNumber	row_attno;		/* output that holds the row, or 0: made above */
 	bool		replaced;
 } LiftContext;
 
@@ -138,7 +140,10 @@ reference_walker(Node *node, void *arg)
 			var->varlevelsup == context->sublevels_up)
 		{
 			if (var->varattno == InvalidAttrNumber)
+			{
 				context->whole_row = true;
+				context->row_type = var->vartype;
+			}
 			else if (find_column(context, var->varattno) != NULL)
 				context->replaced = true;
 		}
@@ -176,6 +181,29 @@ add_output(LiftContext *context, Node *expr, const char *name)
 	context->rte->eref->colnames = lappend(context->rte->eref->colnames,
 										   makeString(pstrdup(name)));
 	return resno;
+}
+
+/* the row as the view declares it, of its outputs or what stands for them */
+static RowExpr *
+make_row(LiftContext *context, Oid type)
+{
+	RowExpr    *row = makeNode(RowExpr);
+	ListCell   *lc;
+
+	foreach(lc, context->subquery->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+		if (tle->resjunk || tle->resno >= context->first_added)
+			continue;
+		row->args = lappend(row->args, copyObject(tle->expr));
+		row->colnames = lappend(row->colnames,
+								makeString(pstrdup(tle->resname ? tle->resname : "?column?")));
+	}
+	row->row_typeid = type;
+	row->row_format = COERCE_IMPLICIT_CAST;
+	row->location = -1;
+	return row;
 }
 
 /* the column itself: its domain tells the class */
@@ -234,27 +262,20 @@ replace_mutator(Node *node, void *arg)
 			return (Node *) copyObject(var);
 		if (var->varattno == InvalidAttrNumber)
 		{
-			/* the row as the view declares it, with the calls inside */
-			RowExpr    *row = makeNode(RowExpr);
+			RowExpr    *row = make_row(context, var->vartype);
+			AttrNumber	attno = 1;
 			ListCell   *lc;
 
-			foreach(lc, context->subquery->targetList)
+			if (context->row_attno != 0)
+				return (Node *) output_var(var, context->row_attno, (Node *) row);
+			/* with the calls inside */
+			foreach(lc, row->args)
 			{
-				TargetEntry *tle = lfirst_node(TargetEntry, lc);
-
-				if (tle->resjunk || tle->resno >= context->first_added)
-					continue;
-				column = find_column(context, tle->resno);
-				row->args = lappend(row->args,
-									column ? lifted_call(context, column, var) :
-									(Node *) output_var(var, tle->resno,
-														(Node *) tle->expr));
-				row->colnames = lappend(row->colnames,
-										makeString(pstrdup(tle->resname ? tle->resname : "?column?")));
+				column = find_column(context, attno);
+				lfirst(lc) = column ? lifted_call(context, column, var) :
+					(Node *) output_var(var, attno, lfirst(lc));
+				attno++;
 			}
-			row->row_typeid = var->vartype;
-			row->row_format = COERCE_IMPLICIT_CAST;
-			row->location = -1;
 			return (Node *) row;
 		}
 		column = find_column(context, var->varattno);
@@ -305,10 +326,6 @@ lift_subquery(Query *query, int rtindex, const CpiiOids *oids)
 	(void) query_tree_walker(query, reference_walker, &context, 0);
 	if (!context.replaced && !context.whole_row)
 		return;
-	/* a null-extended row is null as a whole; built from parts it would not be */
-	if (context.whole_row && outer_join_walker((Node *) query->jointree, NULL))
-		return;
-
 	context.first_added = list_length(rte->subquery->targetList) + 1;
 	foreach(lc, context.columns)
 	{
@@ -320,6 +337,17 @@ lift_subquery(Query *query, int rtindex, const CpiiOids *oids)
 		if (!IsA(scope, Const))
 			column->scope_attno = add_output(&context, scope, "in_scope");
 	}
+
+	/*
+	 * A null-extended row is null as a whole; built above the join, from parts,
+	 * it would not be.  MERGE becomes an outer join later.
+	 */
+	if (context.whole_row &&
+		(query->commandType == CMD_MERGE ||
+		 outer_join_walker((Node *) query->jointree, NULL)))
+		context.row_attno = add_output(&context,
+									   (Node *) make_row(&context, context.row_type),
+									   "whole_row");
 
 	/*
 	 * Nobody refers to the shown columns any more, but a row mark would still
