@@ -65,9 +65,9 @@ WHERE d.defaclobjtype OPERATOR(pg_catalog.=) 'r' AND x.grantee OPERATOR(pg_catal
 UNION ALL
 SELECT 'predefined role', NULL, NULL, pg_catalog.pg_get_userbyid(m.member), NULL, NULL,
        pg_catalog.concat('member of ', pg_catalog.pg_get_userbyid(m.roleid))
-FROM pg_catalog.pg_auth_members m
+FROM (SELECT DISTINCT roleid, member FROM pg_catalog.pg_auth_members) m
 WHERE pg_catalog.pg_get_userbyid(m.roleid) OPERATOR(pg_catalog.=) ANY (ARRAY['pg_read_all_data', 'pg_write_all_data', 'pg_execute_server_program',
-      'pg_read_server_files', 'pg_write_server_files']::pg_catalog.name[])
+      'pg_read_server_files', 'pg_write_server_files', 'pg_maintain']::pg_catalog.name[])
 UNION ALL
 SELECT DISTINCT 'view', w.ev_class::pg_catalog.regclass, NULL::pg_catalog.name, pg_catalog.pg_get_userbyid(v.relowner), NULL, NULL,
        pg_catalog.concat('reads ', b.oid::pg_catalog.regclass, ' with the rights of its owner')

@@ -164,7 +164,7 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 	SELECT 'role', CASE WHEN r.rolsuper THEN 'high' ELSE 'medium' END, m.rolname,
 		'may become ' || r.rolname || ', which has ' || CASE WHEN r.rolsuper THEN 'SUPERUSER' ELSE 'BYPASSRLS' END,
 		'revoke the membership'
-	FROM pg_auth_members x JOIN pg_authid r ON r.oid = x.roleid JOIN pg_authid m ON m.oid = x.member
+	FROM (SELECT DISTINCT roleid, member FROM pg_auth_members) x JOIN pg_authid r ON r.oid = x.roleid JOIN pg_authid m ON m.oid = x.member
 	WHERE (r.rolsuper OR r.rolbypassrls) AND NOT m.rolsuper
 	UNION ALL
 	SELECT 'role', 'medium', r.rolname, 'login that nobody of the staff register answers for',
@@ -186,7 +186,7 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 	UNION ALL
 	SELECT 'grant', CASE g.rolname WHEN 'pg_monitor' THEN 'medium' ELSE 'high' END, m.rolname,
 		'is a member of ' || g.rolname, 'revoke it'
-	FROM pg_auth_members x JOIN pg_roles g ON g.oid = x.roleid JOIN pg_roles m ON m.oid = x.member
+	FROM (SELECT DISTINCT roleid, member FROM pg_auth_members) x JOIN pg_roles g ON g.oid = x.roleid JOIN pg_roles m ON m.oid = x.member
 	WHERE g.rolname IN ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files',
 		'pg_read_all_data', 'pg_write_all_data', 'pg_monitor', 'pg_read_all_stats', 'pg_read_all_settings', 'pg_signal_backend')
 	AND m.rolname NOT LIKE 'pg\_%'

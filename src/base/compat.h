@@ -198,6 +198,42 @@
 #define CPII_HOLDS_NO_NULL(desc, i) (TupleDescAttr((desc), (i))->attnotnull)
 #endif
 
+/*
+ * Can a member use the role?  Since 16 one may have neither its rights nor SET
+ * ROLE, but only the option to grant it, as whoever made it without superuser.
+ */
+#if PG_VERSION_NUM >= 160000
+#define CPII_CAN_USE_ROLE(member, role) \
+	(member_can_set_role((member), (role)) || has_privs_of_role((member), (role)))
+#else
+#define CPII_CAN_USE_ROLE(member, role) true
+#endif
+
+/*
+ * Since 16 a membership hangs on the grantor's option to grant it, and goes
+ * with that.  SQL that gives what role $1 granted once more, with nobody's help:
+ * name of the role, of the member, and the statement; NULL where it is not needed.
+ */
+#if PG_VERSION_NUM >= 160000
+#define CPII_REVOKE_MEMBERSHIP " CASCADE"
+#define CPII_GRANT_AGAIN \
+	"SELECT g.rolname, w.rolname, pg_catalog.format('GRANT %I TO %I WITH ADMIN %s, INHERIT %s, SET %s'," \
+	" g.rolname, w.rolname, pg_catalog.bool_or(m.admin_option)::pg_catalog.text," \
+	" pg_catalog.bool_or(m.inherit_option)::pg_catalog.text, pg_catalog.bool_or(m.set_option)::pg_catalog.text)" \
+	" FROM pg_catalog.pg_auth_members m" \
+	" JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles w ON w.oid = m.member" \
+	" GROUP BY g.rolname, w.rolname HAVING pg_catalog.bool_or(m.grantor = $1::pg_catalog.oid)" \
+	" ORDER BY g.rolname, w.rolname"
+#else
+#define CPII_REVOKE_MEMBERSHIP ""
+#define CPII_GRANT_AGAIN NULL
+#endif
+
+/* functions of the server that tell which value of a file was passed over (17) */
+#define CPII_TELLS_SKIPPED_VALUE(funcname) \
+	(strcmp((funcname), "CopyFromTextLikeOneRow") == 0 || \
+	 strcmp((funcname), "NextCopyFrom") == 0)
+
 /* autovacuum's processes were asked for by another name before 17 */
 #if PG_VERSION_NUM >= 170000
 #define CPII_IS_AUTOVACUUM() (AmAutoVacuumWorkerProcess() || AmAutoVacuumLauncherProcess())

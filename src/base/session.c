@@ -189,7 +189,7 @@ cpii_session_acts_as(const CpiiActor *who, Oid role)
 		!is_member_of_role_nosuper(who->person, role))
 		return false;
 	if (who->proof == CPII_PROOF_TOKEN && who->outer == who->login)
-		return true;
+		return CPII_CAN_USE_ROLE(who->person, role);
 	return has_privs_of_role(who->outer, role);
 }
 

@@ -261,6 +261,7 @@ clean_message(const ErrorData *edata, char *buf, size_t size)
 	}
 	else if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_DATA_EXCEPTION ||
 			 edata->sqlerrcode == ERRCODE_SYNTAX_ERROR ||
+			 (edata->funcname != NULL && CPII_TELLS_SKIPPED_VALUE(edata->funcname)) ||
 			 cpii_statement.disclosed > 0)
 		(void) cpii_redact_message(message, strlen(message), buf, size);
 	else

@@ -33,6 +33,33 @@
 CPII_EXPORT Datum cpii_set_post_rights(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(cpii_set_post_rights);
 
+/* what the role granted to others stays theirs */
+static void
+grant_again(const char *role_text, const char *grantor)
+{
+	const char *find = CPII_GRANT_AGAIN;
+	uint64		count;
+	char	 ***found;
+
+	if (find == NULL)
+		return;
+	count = cpii_person_run(find, 1, &role_text);
+	found = palloc(Max(count, 1) * sizeof(char **));
+	for (uint64 i = 0; i < count; i++)
+	{
+		found[i] = palloc(3 * sizeof(char *));
+		for (int k = 0; k < 3; k++)
+			found[i][k] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, k + 1);
+	}
+	for (uint64 i = 0; i < count; i++)
+	{
+		cpii_person_run(found[i][2], 0, NULL);
+		cpii_audit_note(CPII_ACT_ACCOUNT, "keep_membership", "ok",
+						cpii_json_pairs("role", found[i][0], "member", found[i][1],
+										"granted_by", grantor, NULL));
+	}
+}
+
 int
 cpii_membership_take(Oid role, const char *staff_no, const char *cause)
 {
@@ -57,7 +84,7 @@ cpii_membership_take(Oid role, const char *staff_no, const char *cause)
 			 " GROUP BY m.member, m.roleid", 4, texts);
 	count = cpii_person_run("SELECT pg_catalog.format('REVOKE %I FROM %I%s', g.rolname, $2,"
 					 " CASE WHEN b.rolname IS NULL THEN ''"
-					 " ELSE pg_catalog.format(' GRANTED BY %I', b.rolname) END)"
+					 " ELSE pg_catalog.format(' GRANTED BY %I', b.rolname) END || '" CPII_REVOKE_MEMBERSHIP "')"
 					 " FROM pg_catalog.pg_auth_members m"
 					 " JOIN pg_catalog.pg_roles g ON g.oid = m.roleid"
 					 " LEFT JOIN pg_catalog.pg_roles b ON b.oid = m.grantor"
@@ -66,6 +93,8 @@ cpii_membership_take(Oid role, const char *staff_no, const char *cause)
 	revokes = palloc(Max(count, 1) * sizeof(char *));
 	for (uint64 i = 0; i < count; i++)
 		revokes[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+	if (count > 0)
+		grant_again(role_text, member);
 	for (uint64 i = 0; i < count; i++)
 		cpii_person_run(revokes[i], 0, NULL);
 	/* what was disclosed to the role by its name ends as well */
