@@ -48,6 +48,10 @@ WITH c AS NOT MATERIALIZED (SELECT id, phone FROM waybill ORDER BY id LIMIT 9) S
 WITH c AS MATERIALIZED (SELECT id, phone FROM waybill WHERE id < 9) SELECT a.phone FROM c a JOIN c b ON b.id = a.id + 1 WHERE a.phone = '13800000007';
 WITH c AS (SELECT id, phone FROM waybill WHERE id < 9), d AS (SELECT a.id, b.phone FROM c a JOIN c b ON b.id = a.id + 1) SELECT x.phone FROM d x JOIN d y ON y.id = x.id WHERE x.phone = '13800000008';
 
+-- an inner query sorted by a column that it does not put out
+SELECT * FROM (SELECT name, lower(phone) AS p FROM waybill WHERE id < 9 ORDER BY state, id OFFSET 1) s;
+SELECT t, t.p || '!' FROM (SELECT name, p FROM (SELECT name, phone AS p, state, id FROM waybill WHERE id < 9 ORDER BY day DESC LIMIT 4) s ORDER BY state, id LIMIT 2) t;
+
 -- some rows: the rule is a join, and conditions that tell nothing go along with it
 \c - regress_courier_pii_bound
 SET search_path = regress_planview, regress_plan, public;

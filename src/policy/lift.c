@@ -161,6 +161,19 @@ reference_walker(Node *node, void *arg)
 	return expression_tree_walker(node, reference_walker, context);
 }
 
+/* outputs that can be seen from outside; those that only sort come after them */
+static int
+count_outputs(const Query *sub)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, sub->targetList)
+		if (!lfirst_node(TargetEntry, lc)->resjunk)
+			n++;
+	return n;
+}
+
 /* add an output to the subquery; an equal one that we added before serves again */
 static AttrNumber
 add_output(LiftContext *context, Node *expr, const char *name)
@@ -168,16 +181,20 @@ add_output(LiftContext *context, Node *expr, const char *name)
 	Query	   *sub = context->subquery;
 	ListCell   *lc;
 	TargetEntry *tle;
-	int			resno = list_length(sub->targetList) + 1;
+	int			resno = count_outputs(sub) + 1;
 
 	foreach(lc, sub->targetList)
 	{
 		tle = lfirst_node(TargetEntry, lc);
-		if (tle->resno >= context->first_added && equal(tle->expr, expr))
+		if (!tle->resjunk && tle->resno >= context->first_added &&
+			equal(tle->expr, expr))
 			return tle->resno;
 	}
+	/* nobody refers to the others by their numbers */
+	for (int i = resno - 1; i < list_length(sub->targetList); i++)
+		list_nth_node(TargetEntry, sub->targetList, i)->resno++;
 	tle = makeTargetEntry((Expr *) copyObject(expr), resno, pstrdup(name), false);
-	sub->targetList = lappend(sub->targetList, tle);
+	sub->targetList = list_insert_nth(sub->targetList, resno - 1, tle);
 	context->rte->eref->colnames = lappend(context->rte->eref->colnames,
 										   makeString(pstrdup(name)));
 	return resno;
@@ -326,7 +343,7 @@ lift_subquery(Query *query, int rtindex, const CpiiOids *oids)
 	(void) query_tree_walker(query, reference_walker, &context, 0);
 	if (!context.replaced && !context.whole_row)
 		return;
-	context.first_added = list_length(rte->subquery->targetList) + 1;
+	context.first_added = count_outputs(rte->subquery) + 1;
 	foreach(lc, context.columns)
 	{
 		LiftedColumn *column = lfirst(lc);
