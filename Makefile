@@ -172,6 +172,9 @@ OBJS = \
 	src/guard/plan_hook.o \
 	src/guard/plan_mark.o \
 	src/guard/replication.o \
+	src/guard/spill.o \
+	src/guard/spill_plan.o \
+	src/guard/spill_store.o \
 	src/guard/leak_mark.o \
 	src/guard/package.o \
 	src/guard/prepared.o \
@@ -301,6 +304,7 @@ REGRESS = \
 	61_freeze \
 	65_purge \
 	66_pure_plan \
+	67_shown_memory \
 	66_envelopes \
 	36_tail_view \
 	99_privileges

@@ -20,6 +20,7 @@
 CpiiStatement cpii_statement;
 CpiiBudgetSource cpii_budget_source = NULL;
 CpiiBeginRecord cpii_begin_record = NULL;
+CpiiBeforeClear cpii_before_clear = NULL;
 
 static inline uint32
 class_bit(int class_id)
@@ -84,6 +85,9 @@ ask_for_more(CpiiBudget budget)
 
 	if (!s->admitted)
 		admit();
+	/* nothing is granted before the first one */
+	if (budget == CPII_BUDGET_CLEAR && cpii_before_clear != NULL)
+		cpii_before_clear();
 	if (cpii_budget_source == NULL)
 	{
 		s->granted[budget] = PG_INT64_MAX;

@@ -103,6 +103,13 @@ extern CpiiBudgetSource cpii_budget_source;
 typedef void (*CpiiBeginRecord) (void);
 extern CpiiBeginRecord cpii_begin_record;
 
+/*
+ * Installed by the guard: called before the first clear value of an account, and
+ * before some later ones.  May raise.
+ */
+typedef void (*CpiiBeforeClear) (void);
+extern CpiiBeforeClear cpii_before_clear;
+
 /* start a fresh account */
 extern void cpii_statement_reset(void);
 

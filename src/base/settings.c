@@ -82,6 +82,7 @@ int			cpii_sealed_export = CPII_SEALED_EXPORT_RECORD;
 char	   *cpii_ticket = NULL;
 int			cpii_ticket_decide_within = 24 * 3600;
 int			cpii_ticket_use_within = 4 * 3600;
+int			cpii_shown_memory = 64 * 1024;
 int			cpii_unregistered_login = CPII_UNREGISTERED_ALLOW;
 
 static const struct config_enum_entry key_source_options[] = {
@@ -485,6 +486,11 @@ cpii_settings_init(void)
 							 "Members of pii_backup need none.",
 							 &cpii_sealed_export, CPII_SEALED_EXPORT_RECORD, sealed_export_options,
 							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("courier_pii.shown_memory",
+							"Sets the memory for each sort, hash or store of a statement that shows values in clear.",
+							"It takes the place of a smaller work_mem, since such values are not written to temporary files.",
+							&cpii_shown_memory, 64 * 1024, 64, MAX_KILOBYTES - 1,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomStringVariable("courier_pii.ticket",
 							   "States the ticket that the session works under.",
 							   NULL, &cpii_ticket, "",

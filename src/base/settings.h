@@ -139,6 +139,7 @@ extern int	cpii_password_max_run;
 extern int	cpii_password_min_age;
 extern int	cpii_password_min_length;
 extern int	cpii_password_prehashed;
+extern int	cpii_shown_memory;	/* kB */
 extern int	cpii_unregistered_login;
 
 /* USERSET */

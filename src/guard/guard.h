@@ -153,6 +153,7 @@ extern void cpii_plan_mark(PlannedStmt *plan, List *code, int pure_relations);
 #define CPII_PLAN_PLAIN 0x02000000	/* nothing of ours, built-in functions only */
 #define CPII_PLAN_READ 0x04000000	/* it changes nothing */
 #define CPII_PLAN_PURE 0x08000000	/* plain, a read, and the functions harmless */
+#define CPII_PLAN_SPILLS 0x10000000 /* a node can write to temporary files */
 
 /* all of these bits? */
 static inline bool

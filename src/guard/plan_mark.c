@@ -17,6 +17,7 @@
 
 #include "base/compat.h"
 #include "guard/guard.h"
+#include "guard/spill.h"
 #include "policy/catalog.h"
 
 static PlanInvalItem *
@@ -68,5 +69,7 @@ cpii_plan_mark(PlannedStmt *plan, List *code, int pure_relations)
 		bits |= CPII_PLAN_PLAIN;
 	if (plain && pure_relations >= 0)
 		bits |= CPII_PLAN_PURE;
+	if (cpii_plan_can_spill(plan))
+		bits |= CPII_PLAN_SPILLS;
 	plan->jitFlags |= bits;
 }

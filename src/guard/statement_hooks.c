@@ -28,6 +28,7 @@
 #include "guard/destroy.h"
 #include "guard/guard.h"
 #include "guard/maintenance.h"
+#include "guard/spill.h"
 #include "guard/ticket.h"
 #include "people/password.h"
 #include "people/roster.h"
@@ -40,12 +41,21 @@ static ExecutorRun_hook_type prev_ExecutorRun = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish = NULL;
 
 static void
-call_ExecutorStart(QueryDesc *queryDesc, int eflags)
+start_plan(QueryDesc *queryDesc, int eflags)
 {
 	if (prev_ExecutorStart)
 		prev_ExecutorStart(queryDesc, eflags);
 	else
 		standard_ExecutorStart(queryDesc, eflags);
+}
+
+static inline void
+call_ExecutorStart(QueryDesc *queryDesc, int eflags)
+{
+	if (unlikely(cpii_spill_may(queryDesc)))
+		cpii_spill_start(queryDesc, eflags, start_plan);
+	else
+		start_plan(queryDesc, eflags);
 }
 
 /*
@@ -158,6 +168,7 @@ typedef struct Frame
 	DestReceiver *save_dest;
 	int64		before[CPII_NBUDGETS];	/* counts before the run */
 	int64		examined;
+	CpiiSpillFrame spill;
 } Frame;
 
 static void
@@ -270,6 +281,31 @@ enter_frame(QueryDesc *queryDesc, uint64 count, Frame *frame,
 	cpii_planning_depth = 0;
 }
 
+/* inside a statement that was shown clear values, which it may be given */
+static pg_noinline void
+run_pure_after_clear(CPII_EXECUTOR_RUN_PARAMS)
+{
+	CpiiSpillFrame spill;
+
+	spill.query = NULL;
+	PG_TRY();
+	{
+		cpii_spill_enter(&spill, queryDesc);
+		call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
+	}
+	PG_CATCH();
+	{
+		bool		refused = cpii_spill_refused();
+
+		cpii_spill_leave(&spill);
+		if (refused)
+			cpii_spill_complain();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	cpii_spill_leave(&spill);
+}
+
 /*
  * A SELECT that touches nothing of ours and calls nothing that could: the
  * person has to be at work still, and there is nothing to account for.
@@ -284,7 +320,10 @@ run_pure(CPII_EXECUTOR_RUN_PARAMS)
 			cpii_account_start();
 	}
 	gate_password(queryDesc->plannedstmt);
-	call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
+	if (unlikely(cpii_spill_shown()))
+		run_pure_after_clear(CPII_EXECUTOR_RUN_ARGS);
+	else
+		call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
 	/* rows of a statement around it: EXECUTE, FETCH */
 	if (unlikely(cpii_statement.open) &&
 		goes_out(queryDesc->dest, cpii_executor_depth))
@@ -304,7 +343,9 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 	bool		save_no_clear;
 	int64		before[CPII_NBUDGETS];
 	bool		opened;
+	CpiiSpillFrame spill;
 
+	spill.query = NULL;
 	if (save_depth == 0)
 		cpii_roster_check();
 	gate_password(queryDesc->plannedstmt);
@@ -323,10 +364,14 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 						  save_planning > 0);
 		cpii_executor_depth++;
 		cpii_planning_depth = 0;
+		cpii_spill_enter(&spill, queryDesc);
 		call_ExecutorRun(CPII_EXECUTOR_RUN_ARGS);
 	}
 	PG_CATCH();
 	{
+		bool		refused = cpii_spill_refused();
+
+		cpii_spill_leave(&spill);
 		cpii_executor_depth = save_depth;
 		cpii_planning_depth = save_planning;
 		cpii_statement.writing = save_writing;
@@ -337,9 +382,12 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 				cpii_account_rows((int64) queryDesc->estate->es_processed);
 			cpii_account_close_error();
 		}
+		if (refused)
+			cpii_spill_complain();
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	cpii_spill_leave(&spill);
 	cpii_executor_depth = save_depth;
 	cpii_planning_depth = save_planning;
 	cpii_statement.writing = save_writing;
@@ -395,12 +443,14 @@ run_watched(CPII_EXECUTOR_RUN_PARAMS)
 	frame.save_writing = frame.opened ? false : cpii_statement.writing;
 	cpii_statement_counts(frame.before);
 	frame.examined = 0;
+	frame.spill.query = NULL;
 
 	PG_TRY();
 	{
 		/* a slice that goes on from an earlier statement; nested ones do not */
 		if (!CPII_EXECUTE_ONCE)
 			cpii_meter_enter_slice(queryDesc, cpii_account_number());
+		cpii_spill_enter(&frame.spill, queryDesc);
 		enter_frame(queryDesc, count, &frame, &watch);
 		frame.examined = cpii_examined(queryDesc);
 		if (frame.opened)
@@ -410,6 +460,9 @@ run_watched(CPII_EXECUTOR_RUN_PARAMS)
 	}
 	PG_CATCH();
 	{
+		bool		refused = cpii_spill_refused();
+
+		cpii_spill_leave(&frame.spill);
 		leave_frame(queryDesc, &frame);
 		cpii_account_examined(cpii_examined(queryDesc) - frame.examined);
 		if (frame.opened)
@@ -418,10 +471,13 @@ run_watched(CPII_EXECUTOR_RUN_PARAMS)
 				cpii_account_rows((int64) queryDesc->estate->es_processed);
 			cpii_account_close_error();
 		}
+		if (refused)
+			cpii_spill_complain();
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 
+	cpii_spill_leave(&frame.spill);
 	leave_frame(queryDesc, &frame);
 	cpii_account_examined(cpii_examined(queryDesc) - frame.examined);
 	if (!CPII_EXECUTE_ONCE)
@@ -511,6 +567,7 @@ xact_callback(XactEvent event)
 	{
 		case XACT_EVENT_ABORT:
 			cpii_executor_depth = 0;
+			cpii_spill_at_abort();
 			cpii_trojan_reset();
 			cpii_account_at_abort();
 			/* FALLTHROUGH */
@@ -545,6 +602,7 @@ cpii_guard_init(void)
 	cpii_ticket_init();
 	cpii_maintenance_init();
 	cpii_plan_hook_init();
+	cpii_spill_init();
 
 	prev_ExecutorStart = ExecutorStart_hook;
 	ExecutorStart_hook = cpii_ExecutorStart;

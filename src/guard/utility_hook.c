@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
+#include "tcop/pquery.h"
 #include "tcop/utility.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -36,6 +37,7 @@
 #include "guard/destroy.h"
 #include "guard/guard.h"
 #include "guard/maintenance.h"
+#include "guard/spill.h"
 #include "guard/ticket.h"
 #include "people/duty.h"
 #include "people/held.h"
@@ -350,7 +352,28 @@ typedef struct Frame
 	int			save_depth;
 	List	   *published;		/* ALTER PUBLICATION: what it sent before */
 	PlannedStmt *run;			/* what is handed on, perhaps rewritten */
+	DestReceiver *dest;
+	CpiiStoreReceiver store;
 } Frame;
+
+/* FETCH from a portal that was shown something in clear */
+static bool
+fetches_clear(Node *stmt)
+{
+	Portal		portal = IsA(stmt, FetchStmt) ?
+		GetPortalByName(((FetchStmt *) stmt)->portalname) : NULL;
+
+	return PortalIsValid(portal) && cpii_spill_portal_shown(portal);
+}
+
+/* do its rows go to the store of the running portal, and to the client later? */
+static bool
+collects_rows(Node *stmt, DestReceiver *dest)
+{
+	return (IsA(stmt, ExecuteStmt) || IsA(stmt, FetchStmt)) &&
+		dest != NULL && dest->mydest == DestTuplestore &&
+		ActivePortal != NULL && ActivePortal->strategy == PORTAL_UTIL_SELECT;
+}
 
 static void
 enter_copy(CopyStmt *copy, Frame *frame)
@@ -543,6 +566,7 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 		AcceptInvalidationMessages();
 	InitializeQueryCompletion(&completion);
 	frame.run = pstmt;
+	frame.dest = dest;
 	frame.sealed_copy = false;
 	frame.published = NIL;
 	frame.save_depth = utility_depth;
@@ -555,10 +579,13 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	{
 		utility_depth++;
 		enter_statement(pstmt->utilityStmt, &frame);
+		if (collects_rows(pstmt->utilityStmt, dest))
+			frame.dest = cpii_spill_portal_store(&frame.store, ActivePortal, dest, false,
+												 fetches_clear(pstmt->utilityStmt));
 		cpii_password_before(pstmt, queryString);
 		call_ProcessUtility(frame.run, queryString,
 							readOnlyTree && frame.run == pstmt, context, params,
-							queryEnv, dest, &completion);
+							queryEnv, frame.dest, &completion);
 		if (frame.sealed_copy)
 		{
 			cpii_meter_sealed_rows((int64) completion.nprocessed);

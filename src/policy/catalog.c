@@ -85,6 +85,7 @@ static bool searchable_of[CPII_CLASS_LAST + 1];
 static CpiiLimits limits[CPII_NBUDGETS];
 static HTAB *columns = NULL;	/* NULL when no column entries exist */
 static bool superuser_person = false;
+static bool any_clear = false;	/* in any class or column, perhaps in scope */
 
 static HTAB *relations = NULL;
 
@@ -278,6 +279,21 @@ load_disclosures(Oid relid)
 	table_close(rel, AccessShareLock);
 }
 
+static bool
+any_column_clear(void)
+{
+	HASH_SEQ_STATUS seq;
+	ColumnEntry *entry;
+	bool		any = false;
+
+	if (columns == NULL)
+		return false;
+	hash_seq_init(&seq, columns);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+		any |= entry->granted.any && entry->granted.widest >= CPII_LEVEL_SCOPED;
+	return any;
+}
+
 static void
 load_person(const CpiiActor *who)
 {
@@ -292,6 +308,7 @@ load_person(const CpiiActor *who)
 	memset(by_class, 0, sizeof(by_class));
 	memset(level_known, 0, sizeof(level_known));
 	memset(searchable_of, 0, sizeof(searchable_of));
+	any_clear = false;
 	person_deadline = DT_NOEND;
 	superuser_person = who->privileged;
 	disclosure_relation = relid;
@@ -327,7 +344,9 @@ load_person(const CpiiActor *who)
 		if (searchable)
 			searchable_of[i] = true;
 		level_known[i] = true;
+		any_clear |= level_of[i] >= CPII_LEVEL_SCOPED;
 	}
+	any_clear |= any_column_clear();
 }
 
 static inline void
@@ -389,6 +408,13 @@ cpii_policy_level(int class_id, Oid relid, AttrNumber attnum)
 	if (unlikely(cpii_freeze_applies(class_id)))
 		level = Min(level, CPII_LEVEL_MASKED);
 	return level;
+}
+
+bool
+cpii_policy_may_show_clear(void)
+{
+	ensure_person();
+	return any_clear || (cpii_ticket != NULL && cpii_ticket[0] != '\0');
 }
 
 static pg_noinline CpiiLevel

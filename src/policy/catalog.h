@@ -40,6 +40,9 @@ extern bool cpii_policy_searchable(int class_id);
 extern CpiiLevel cpii_policy_value_level(int class_id, Oid relid,
 										 AttrNumber attnum, const bytea *value);
 
+/* may the person be shown any value in clear, here or in some row's scope? */
+extern bool cpii_policy_may_show_clear(void);
+
 /*
  * Installed by the guard: the level that a value has with the session's ticket.
  * A disclosure ticket widens "level" if it may, an export ticket may narrow it.

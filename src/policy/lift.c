@@ -20,6 +20,8 @@
  *	  of c by real value, which is leakproof, so the planner moves it through
  *	  the barrier to an index.  "= ANY (array)" and IN lists likewise.
  *
+ * 3. show late: "ORDER BY something else" sorts the sealed values.
+ *
  * Every other use of the column works on what the person is shown.  Where a
  * subquery groups, sorts, or combines by the shown text nothing is lifted.
  *
@@ -576,6 +578,19 @@ interesting_walker(Node *node, void *arg)
 	return expression_tree_walker(node, interesting_walker, arg);
 }
 
+/*
+ * The planner leaves expensive outputs that nothing sorts by until after a sort
+ * when there is a LIMIT.  Without one it would show all values, then store and
+ * sort them in clear; so there is one that limits nothing.
+ */
+static void
+show_after_sort(Query *query)
+{
+	if (query->commandType == CMD_SELECT && query->sortClause != NIL &&
+		query->limitCount == NULL)
+		query->limitCount = (Node *) makeNullConst(INT8OID, -1, InvalidOid);
+}
+
 bool
 cpii_lift_query(Query *query)
 {
@@ -600,6 +615,7 @@ cpii_lift_query(Query *query)
 	(void) inline_ctes_walker((Node *) query, NULL);
 	(void) lift_walker((Node *) query, (void *) oids);
 	cpii_open_barriers(query);
+	show_after_sort(query);
 	if (written != 0)
 		cpii_lock_written_rows(query, written);
 	forboth(lc, query->cteList, lc2, ctes)

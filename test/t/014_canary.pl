@@ -1,8 +1,8 @@
 
 # Planted texts: none of them is in any file of the server, in its memory's
 # image on disk, its log or its views, after it was sealed, shown, sorted,
-# joined, updated and dumped.  A sort over values that are shown already is
-# another matter: see the threat model.
+# joined, updated and dumped.  For sorts over values that are shown already see
+# 014_temporary_files.
 
 use strict;
 use warnings;
