@@ -104,6 +104,23 @@ SELECT DISTINCT detail->>'untrusted_code' AS code FROM courier_pii.audit_log
 \c - regress_courier_pii_mallory
 SELECT DISTINCT what FROM mallory.loot ORDER BY what;
 
+-- a function that says that it may run in parallel workers, where no account is
+\c - regress_courier_pii_mallory
+CREATE FUNCTION mallory.read_aside(i int) RETURNS text LANGUAGE plpgsql PARALLEL SAFE AS
+    $$ BEGIN RETURN (SELECT phone FROM regress_trojan_masked.parcel WHERE id = i % 3 + 1); END $$;
+CREATE TABLE mallory.many AS SELECT i FROM generate_series(1, 1000) i;
+GRANT SELECT ON mallory.many TO PUBLIC;
+ANALYZE mallory.many;
+\c - regress_courier_pii_victim
+SELECT max(mallory.read_aside(i)) FROM mallory.many;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SET parallel_leader_participation = off;
+EXPLAIN (COSTS OFF) SELECT max(mallory.read_aside(i)) FROM mallory.many;
+SELECT max(mallory.read_aside(i)) FROM mallory.many;
+SELECT max(phone) FROM regress_trojan_masked.parcel;
+
 -- trusted as it is; no longer when it was changed
 \c - :superuser
 SELECT courier_pii.trust_function('mallory.keep(text)', 'reviewed');

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -235,6 +236,20 @@ show_token(const CpiiEnvelope *env)
 	return cstring_to_text_with_len(out, sizeof(out));
 }
 
+/*
+ * The door is parallel restricted.  What runs in a worker all the same stands in
+ * a function that says that it is safe: there would be no account of it, no
+ * limit, and nobody to keep it from code of others.
+ */
+static pg_noinline void
+refuse_worker(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+			 errmsg("protected values cannot be shown in a parallel worker"),
+			 errhint("Declare the function that reads them PARALLEL RESTRICTED.")));
+}
+
 text *
 cpii_show(bytea *value, Oid relid, AttrNumber attnum, bool in_scope)
 {
@@ -242,6 +257,8 @@ cpii_show(bytea *value, Oid relid, AttrNumber attnum, bool in_scope)
 	CpiiLevel	level;
 
 	cpii_require_preload();
+	if (unlikely(IsParallelWorker()))
+		refuse_worker();
 	cpii_parse_or_damaged(value, &env);
 	if (env.flags & (CPII_FLAG_TOKEN | CPII_FLAG_SEARCH))
 		return cstring_to_text(CPII_HIDDEN_TEXT);
