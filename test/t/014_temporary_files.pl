@@ -13,7 +13,7 @@ use Test::More;
 
 my $ROWS = 4000;
 my $db = $CourierPii::DATABASE;
-my $node = CourierPii->new_node('temporary', conf => "work_mem = 64kB\nautovacuum = off\nmax_parallel_workers_per_gather = 0\n");
+my $node = CourierPii->new_node('temporary', conf => "work_mem = 64kB\nlog_temp_files = 0\nautovacuum = off\nmax_parallel_workers_per_gather = 0\n");
 
 $node->safe_psql($db, qq{
 	CREATE ROLE clerk LOGIN;
@@ -173,6 +173,9 @@ foreach my $name ('sort', 'hash join', 'EXECUTE', 'cursor WITH HOLD')
 	cmp_ok(scalar @{ $seen->{files} }, '>', 0, '... and writes temporary files');
 	is_deeply($seen->{clear}, [], '... without clear text');
 }
+my $masks = stop_and_look('courier', 'PREPARE p AS SELECT remark, CASE WHEN id = 3900 THEN pg_sleep(60) END FROM masked.parcel WHERE id <= 3900; EXECUTE p');
+is($masks->{asleep}, 't', 'EXECUTE that happens to give masks only works');
+cmp_ok(scalar @{ $masks->{files} }, '>', 0, '... and writes temporary files');
 my $sealed = stop_and_look('clerk', 'BEGIN; DECLARE c CURSOR FOR SELECT remark, name FROM masked.parcel ORDER BY grp; FETCH 5 FROM c; SELECT pg_sleep(60)');
 is($sealed->{asleep}, 't', 'sealed values are sorted below the door');
 cmp_ok(scalar @{ $sealed->{files} }, '>', 0, '... in temporary files');
@@ -232,6 +235,21 @@ is(ask($s, $settings), '1MB -1', 'keeps it for the transaction');
 ask($s, 'COMMIT');
 is(ask($s, $settings), '64kB -1', 'and no longer');
 bye($s);
+
+# a cursor that was filled with clear values, read when there is less room, and in a role that may see none
+shown_memory('1024kB');
+$node->safe_psql($db, 'GRANT lister TO clerk');
+my $held = session($node, 'clerk');
+my $held_pid = ask($held, 'SELECT pg_backend_pid()');
+ask($held, 'BEGIN');
+ask($held, 'DECLARE c SCROLL CURSOR WITH HOLD FOR SELECT remark FROM masked.parcel ORDER BY remark');
+ask($held, 'COMMIT');
+ask($held, 'SET ROLE lister');
+like(ask($held, 'FETCH ALL FROM c'), qr/planted-canary-4000/, 'a held cursor is read in another role');
+shown_memory('64kB');
+is(ask($held, 'FETCH FIRST FROM c') =~ /planted/ ? ask($held, 'FETCH ALL FROM c') : '', '53400', 'and refused when there is less room');
+bye($held);
+unlike(slurp_file($node->logfile), qr/pgsql_tmp$held_pid\./, 'without a temporary file');
 
 # the administrator's own limit holds
 $node->safe_psql($db, q{ALTER ROLE clerk SET temp_file_limit = '100kB'});
