@@ -45,7 +45,7 @@
 #include "base/settings.h"
 #include "guard/spill.h"
 #include "policy/catalog.h"
-#include "sealed/search.h"
+#include "sealed/oids.h"
 
 CPII_DEFINE_SEARCH_SETTING
 

@@ -18,7 +18,7 @@
 
 #include "guard/spill.h"
 #include "policy/trust.h"
-#include "sealed/search.h"
+#include "sealed/oids.h"
 
 bool
 cpii_node_can_spill(const Plan *plan)

@@ -30,7 +30,7 @@
 #include "base/settings.h"
 #include "guard/spill.h"
 #include "policy/catalog.h"
-#include "sealed/search.h"
+#include "sealed/oids.h"
 
 /* memory of stores that hold rows in which something was shown in clear */
 typedef struct ClearStore
