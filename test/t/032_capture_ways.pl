@@ -146,7 +146,7 @@ $c->drop;
 case_of('blocked by a limit', "SELECT recv_phone $from", qr/^READ\|blocked\|PI001\|5\|5\nDENIED\|blocked\|PI001\|0\|0$/, role => 'service', state => 'PI001');
 
 # the last one, for it changes the table
-case_of('ALTER TYPE USING', 'ALTER TABLE app.shipment ALTER COLUMN recv_phone TYPE text USING recv_phone::text', qr/^DDL\|ok\|\|0\|0\|$ROWS$/, columns => $counts, role => $superuser);
+case_of('ALTER TYPE USING', 'ALTER TABLE app.shipment ALTER COLUMN recv_addr TYPE text USING recv_addr::text', qr/^DDL\|ok\|\|0\|0\|$ROWS$/, columns => $counts, role => $superuser);
 
 is(audit($node, 'SELECT * FROM courier_pii.audit_verify()'), '', 'the chain is intact');
 my $trail = audit($node, 'SELECT audit_log::text FROM courier_pii.audit_log');
