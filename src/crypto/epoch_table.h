@@ -87,7 +87,7 @@ typedef struct CpiiKeyTable
 	int			agent_pid;
 	int			agent_proc;		/* number of its process entry, -1: none */
 	bool		store_read;		/* entries below are those of the key store */
-	bool		nobody_rejected;	/* keys are not for logins of nobody */
+	bool		nobody_rejected;	/* logins of nobody get no keys; the agent's */
 	/* identity of the installation; valid when installation_known */
 	pg_atomic_uint32 installation_known;
 	unsigned char installation[16];

@@ -37,7 +37,7 @@ use Test::More;
 
 our @EXPORT = qw(new_node query_as error_as message_as login audit
   load_fixture flush_audit wait_until grep_files
-  staff_server seal_duties_of ticket_of with_ticket);
+  staff_server seal_duties_of ticket_of with_ticket key_agent);
 
 # the protected database, unless a test names another one
 our $DATABASE = 'express';
@@ -436,6 +436,23 @@ sub with_ticket
 	my $id = ticket_of($node, $who, $kind, $details, $approver);
 	my ($state, $err) = error_as($node, $who, "SET courier_pii.ticket = '$id'; $sql");
 	return wantarray ? ($state, $id, $err) : $state;
+}
+
+=pod
+
+=head2 key_agent($node)
+
+Process number of the key agent, or '' when none runs.  It has no database and
+is in no view, so the system is asked.
+
+=cut
+
+sub key_agent
+{
+	my ($node) = @_;
+	my ($postmaster) = split /\n/, PostgreSQL::Test::Utils::slurp_file($node->data_dir . '/postmaster.pid');
+	my $out = `ps -o pid=,args= --ppid $postmaster`;
+	return $out =~ /^\s*(\d+) .*courier_pii key agent/m ? $1 : '';
 }
 
 =pod

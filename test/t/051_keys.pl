@@ -44,24 +44,17 @@ is(sql(q{SELECT values_sealed FROM courier_pii.key_status WHERE class = 'note'})
 
 # ---- the agent ----
 
-# it has no database and is in no view: ask the system
-sub agent
-{
-	my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
-	my $out = `ps -o pid=,args= --ppid $postmaster`;
-	return $out =~ /^\s*(\d+) .*courier_pii key agent/m ? $1 : '';
-}
-my $agent = agent();
+my $agent = key_agent($node);
 isnt($agent, '', 'the key agent runs');
 kill 'TERM', $agent;
 $session->query_safe(q{INSERT INTO public.t VALUES ('13800000002', 'c')});
 is(query_as($node, 'clerk', $shown), '20', 'a new session waits for the next agent');
-isnt(agent(), $agent, 'which is another process');
-is(sql("SELECT pg_terminate_backend(" . agent() . ')'), 'f', 'no SQL ends it');
+isnt(key_agent($node), $agent, 'which is another process');
+is(sql('SELECT pg_terminate_backend(' . key_agent($node) . ')'), 'f', 'no SQL ends it');
 SKIP:
 {
 	skip('no /proc', 2) unless -r "/proc/$$/limits";
-	my $pid = agent();
+	my $pid = key_agent($node);
 	open my $limits, '<', "/proc/$pid/limits" or skip('limits cannot be read', 2);
 	like(join('', <$limits>), qr/Max core file size\s+0\s/, 'the agent leaves no core');
 	ok(!open(my $mem, '<', "/proc/$pid/mem") || $> == 0, 'nor can its own account read its memory');

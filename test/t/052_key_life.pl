@@ -197,8 +197,7 @@ SKIP:
 	skip('prlimit is not installed', 11) if system('command -v prlimit >/dev/null 2>&1') != 0;
 	my $limit = sub {
 		my ($size) = @_;
-		my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
-		my ($agent) = map { /^\s*(\d+) .*key agent/ ? $1 : () } split /\n/, `ps -o pid=,args= --ppid $postmaster`;
+		my $agent = key_agent($node);
 		system('prlimit', '--pid', $agent, "--fsize=$size:") == 0 or die 'prlimit failed';
 	};
 	full_store('no room for files', qr/File too large/, sub { $limit->(0) }, sub { $limit->('unlimited') }, $store);

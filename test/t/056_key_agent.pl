@@ -17,18 +17,12 @@ my $phones = 'SELECT count(recv_phone) FROM masked.shipment';
 
 sub sql { return $node->safe_psql($db, $_[0]); }
 sub session { return $node->background_psql($db, on_error_stop => 0, extra_params => [ '-U', $_[0] ]); }
-sub agent
-{
-	my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
-	my $out = `ps -o pid=,args= --ppid $postmaster`;
-	return $out =~ /^\s*(\d+) .*courier_pii key agent/m ? $1 : '';
-}
 sub poll_agent
 {
 	my ($before) = @_;
 	foreach (1 .. 600)
 	{
-		my $now = agent();
+		my $now = key_agent($node);
 		return 1 if $now ne '' && $now ne $before;
 		select(undef, undef, undef, 0.1);
 	}
@@ -53,7 +47,7 @@ setting('reject');
 is($node->psql($db, $phones, extra_params => [ '-U', 'analyst' ]) == 0 ? 'in' : 'out', 'out', 'no new login of nobody');
 
 # each process reads the setting in its own time; a new agent has it for sure
-my $old = agent();
+my $old = key_agent($node);
 kill 'TERM', $old;
 ok(poll_agent($old), 'a new agent');
 $session{analyst}->query($phones);
