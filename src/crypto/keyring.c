@@ -191,6 +191,13 @@ cpii_keyring_forget(void)
 	installation_known = false;
 }
 
+void
+cpii_keyring_recall(void)
+{
+	if (cpii_key_table != NULL)
+		(void) pg_atomic_fetch_add_u32(&cpii_key_table->generation, 1);
+}
+
 static void
 forget_at_exit(int code, Datum arg)
 {

@@ -93,6 +93,12 @@ extern int	cpii_keyring_change_master(const char *share, size_t len);
 /* why there is no key, or NULL when there is one; palloc'd */
 extern char *cpii_keyring_unavailable(void);
 
+/*
+ * Somebody may not have keys any more: all processes drop theirs before they
+ * use one again, and ask the agent anew.  A statement that goes on is met, too.
+ */
+extern void cpii_keyring_recall(void);
+
 /* drop and wipe everything (process exit) */
 extern void cpii_keyring_forget(void);
 

@@ -33,6 +33,7 @@
 #include "base/secret.h"
 #include "base/session.h"
 #include "base/shmem.h"
+#include "crypto/keyring.h"
 #include "people/held.h"
 #include "people/password.h"
 #include "people/person.h"
@@ -414,7 +415,11 @@ leave(int code, Datum arg)
 	LWLockRelease(lock);
 	for (int i = 0; i < n; i++)
 		if (!cpii_joint_attended(left[i]))
+		{
+			/* a function can catch the cancellation, but gets no key then */
+			cpii_keyring_recall();
 			cpii_roster_cancel_statements(left[i]);
+		}
 }
 
 static void
