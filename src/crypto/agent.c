@@ -6,7 +6,7 @@
  * A background worker without a database, there from the start of the server
  * (also on a standby).  It fetches the master key from its source, keeps it in
  * locked memory (vault.c), and gives derived keys to processes that ask
- * (channel.c) if the roster does not deny their account.
+ * (channel.c) if the roster does not speak against their account.
  *
  * When it ends, the postmaster starts another; processes keep the keys that
  * they have, and wait a moment for others.
@@ -313,7 +313,7 @@ answer_request(const CpiiRequest *request, Oid login, Oid session, Oid outer,
 	CpiiEpochEntry *entry;
 	const char *detail = NULL;
 
-	/* the roster's word, not the asking process's */
+	/* the roster's word; of itself the asking process says its other roles only */
 	if (cpii_account_denied != NULL && OidIsValid(login) &&
 		cpii_account_denied(login, session, outer))
 	{
@@ -335,7 +335,7 @@ answer_request(const CpiiRequest *request, Oid login, Oid session, Oid outer,
 		is_class_key(request) && cpii_account_waits(login))
 	{
 		answer->status = CPII_ANSWER_REFUSED;
-		set_detail(answer, "The account may do nothing before its password is changed, or its second person is there.");
+		set_detail(answer, "The account may do nothing until its password is changed, or until its second person is there.");
 		return;
 	}
 	if (request->kind == CPII_ASK_UNSEAL)
@@ -423,7 +423,7 @@ follow_logins(void)
 	bool		rejected = cpii_unregistered_login == CPII_UNREGISTERED_REJECT;
 
 	if (rejected && !cpii_key_table->nobody_rejected)
-		(void) pg_atomic_fetch_add_u32(&cpii_key_table->generation, 1);
+		cpii_keyring_recall();
 	cpii_key_table->nobody_rejected = rejected;
 }
 

@@ -131,7 +131,7 @@ $keep->{run}->pump_nb;
 ok(wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE usename = 'keep' AND wait_event_type = 'Lock'}), 'a function runs');
 ask($bert, 'SELECT courier_pii.leave_joint()');
 $keep->{run}->pump until $keep->{out} =~ /done/ || $keep->{err} =~ /FATAL/;
-like($keep->{err}, qr/ERROR:\s+PI004.*may do nothing before/s, 'the key agent knows that the second person is not there');
+like($keep->{err}, qr/ERROR:\s+PI004.*may do nothing until/s, 'the key agent knows that the second person is not there');
 is($keep->{out}, "done\n", 'and nothing is shown');
 bye($holder);
 is(error_as($node, $super, 'SET SESSION AUTHORIZATION keep; TABLE parcel'), 'PI006', 'SET SESSION AUTHORIZATION is no way round');

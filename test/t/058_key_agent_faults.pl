@@ -125,7 +125,7 @@ sql(q{SELECT courier_pii.set_password('clerk', 'Vermilion-7-cactus-Umbrella', 'f
 is(sql(q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'clerk'}), '1', 'its account must change the password meanwhile');
 ask($holder, 'SELECT pg_advisory_unlock(7)');
 is(result($running), 'PI004', 'and gets no key');
-like($running->{err}, qr/may do nothing before its password is changed/, 'for that reason');
+like($running->{err}, qr/may do nothing until its password is changed/, 'for that reason');
 is(ask($running, 'SELECT count(recv_phone) FROM masked.shipment'), '28P01', 'the session itself refuses the next one');
 bye($_) foreach $running, $holder;
 
