@@ -148,6 +148,26 @@ foreach my $name (sort keys %shape)
 	is($shown->{after}, '64kB -1', '... and settings are back after it was cancelled');
 }
 
+# a person behind a pool
+$node->safe_psql($db, q{
+	CREATE ROLE pool LOGIN;
+	GRANT SELECT ON masked.parcel TO pool;
+	SELECT courier_pii.add_org('HQ', 'head office', 'hq'), courier_pii.hire('S1', 'Clerk', 'clerk', 'HQ', 'service')});
+sub as_person
+{
+	my ($name) = @_;
+	my $token = $node->safe_psql($db, q{SELECT courier_pii.make_actor_token('S1')});
+	my $sql = shape_of($shape{$name}, 'masked.parcel', 'shown');
+	return stop_and_look('pool', "BEGIN; SELECT courier_pii.set_actor('$token'); $sql");
+}
+foreach my $name ('sort', 'EXECUTE')
+{
+	my $seen = as_person($name);
+	is($seen->{asleep}, 't', "$name for a person behind a pool works") or diag($seen->{error});
+	is_deeply([ @{ $seen->{clear} }, @{ $seen->{files} } ], [], '... and writes nothing');
+	is($seen->{after}, '64kB -1', '... and settings are back');
+}
+
 # more than fits: refused, and nothing is left behind
 shown_memory('64kB');
 foreach my $name (sort keys %shape)
@@ -156,6 +176,8 @@ foreach my $name (sort keys %shape)
 	like($seen->{error}, qr/ERROR:  53400: values shown in clear do not fit into memory\nDETAIL:  .*"courier_pii\.shown_memory" \(64 kB\).*\nHINT: /, "$name is refused");
 	is($seen->{after}, '64kB -1', '... and settings are back');
 }
+
+like(as_person('sort')->{error}, qr/53400: values shown in clear/, 'a person behind a pool is refused, too');
 
 # masks and clear text in one list
 foreach my $name ('sort', 'hash join', 'WITH, kept', 'EXECUTE', 'FETCH', 'cursor WITH HOLD')
