@@ -119,6 +119,9 @@ SET min_parallel_table_scan_size = 0;
 SET parallel_leader_participation = off;
 EXPLAIN (COSTS OFF) SELECT max(mallory.read_aside(i)) FROM mallory.many;
 SELECT max(mallory.read_aside(i)) FROM mallory.many;
+CREATE FUNCTION victim.find(p text) RETURNS bigint LANGUAGE plpgsql PARALLEL SAFE AS
+    $$ BEGIN RETURN (SELECT count(*) FROM regress_trojan_masked.parcel WHERE phone = p); END $$;
+SELECT sum(victim.find('138' || lpad(i::text, 8, '0'))) FROM mallory.many;
 SELECT max(phone) FROM regress_trojan_masked.parcel;
 
 -- trusted as it is; no longer when it was changed

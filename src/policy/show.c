@@ -237,16 +237,16 @@ show_token(const CpiiEnvelope *env)
 }
 
 /*
- * The door is parallel restricted.  What runs in a worker all the same stands in
- * a function that says that it is safe: there would be no account of it, no
- * limit, and nobody to keep it from code of others.
+ * The door and searches are parallel restricted.  What runs in a worker all the
+ * same stands in a function that says that it is safe: there would be no account
+ * of it, no limit, and nobody to keep it from code of others.
  */
 static pg_noinline void
 refuse_worker(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
-			 errmsg("protected values cannot be shown in a parallel worker"),
+			 errmsg("protected values cannot be shown or searched in a parallel worker"),
 			 errhint("Declare the function that reads them PARALLEL RESTRICTED.")));
 }
 
@@ -491,6 +491,9 @@ search_probe(int class_id, bool through_view, const char *text, size_t len)
 	if (cpii_internal_depth > 0)
 		return;
 	cpii_require_preload();
+	/* without a text: for its last characters */
+	if (unlikely(IsParallelWorker()) && (through_view || text == NULL))
+		refuse_worker();
 	if (!cpii_policy_searchable(class_id) &&
 		(through_view || !setting_up()))
 		ereport(ERROR,
