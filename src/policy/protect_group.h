@@ -70,8 +70,8 @@ extern char *cpii_keys_of_class(int class_id);
 
 /*
  * Drop the keys, to be made again with their names, actions and comments when
- * their columns are sealed; the tables are locked exclusively.  A key that was
- * proven is not looked at again.
+ * their columns are sealed; the tables are locked exclusively.  Those that were
+ * valid are proven then, unless they were before.
  */
 extern List *cpii_keys_take(CpiiGroup *group);
 extern void cpii_keys_make(List *taken, bool proven);

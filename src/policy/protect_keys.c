@@ -38,6 +38,7 @@ typedef struct TakenKey
 	char	   *name;
 	char	   *definition;
 	char	   *comment;
+	char	   *proof;			/* query that says how often it does not hold */
 } TakenKey;
 
 static char *
@@ -72,6 +73,18 @@ in_group(CpiiGroup *group, Oid key, const char *from)
 	return false;
 }
 
+/* the table that has the key */
+static Oid
+referring(CpiiGroup *group, Oid key)
+{
+	ListCell   *lc;
+
+	foreach(lc, group->pairs)
+		if (((CpiiGroupPair *) lfirst(lc))->key == key)
+			return ((CpiiGroupPair *) lfirst(lc))->from_relid;
+	return InvalidOid;			/* cannot happen */
+}
+
 /* rows of a partitioned table are in its partitions, of any other in itself */
 static char *
 rows_of(Oid relid)
@@ -80,63 +93,71 @@ rows_of(Oid relid)
 					cpii_qualified_name(relid));
 }
 
-static void
-prove(CpiiGroup *group, Oid key, CpiiSealedName sealed_name, void *arg)
+/*
+ * The query that counts rows whose key is not there, or NULL for a key that is
+ * not valid.  It compares the sealed columns only: what other columns of the
+ * key are compared with could be code of the table's owner.
+ */
+static char *
+proof_of(CpiiGroup *group, Oid key, CpiiSealedName sealed_name, void *arg)
 {
 	Oid			types[1] = {OIDOID};
 	Datum		values[1] = {ObjectIdGetDatum(key)};
 	StringInfoData given;
 	StringInfoData equal;
-	char	   *name;
-	char	   *count;
 	Oid			from_relid;
 	Oid			to_relid;
 
-	cpii_internal_execute("SELECT k.conname, k.conrelid, k.confrelid, k.confmatchtype = 'f', f.attname, t.attname, n.nspname, o.oprname"
+	cpii_internal_execute("SELECT k.conrelid, k.confrelid, k.confmatchtype = 'f', f.attname, t.attname"
 						  " FROM pg_catalog.pg_constraint k CROSS JOIN LATERAL ROWS FROM"
-						  "  (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey), pg_catalog.unnest(k.conpfeqop)) AS u (f, t, o)"
+						  "  (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) AS u (f, t)"
 						  " JOIN pg_catalog.pg_attribute f ON f.attrelid = k.conrelid AND f.attnum = u.f"
 						  " JOIN pg_catalog.pg_attribute t ON t.attrelid = k.confrelid AND t.attnum = u.t"
-						  " JOIN pg_catalog.pg_operator o ON o.oid = u.o"
-						  " JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace"
 						  " WHERE k.oid = $1 AND k.convalidated",
 						  1, types, values, NULL, false, 0);
 	if (SPI_processed == 0)
-		return;
-	name = column_text(0, 1);
-	from_relid = column_oid(0, 2);
-	to_relid = column_oid(0, 3);
+		return NULL;
+	from_relid = column_oid(0, 1);
+	to_relid = column_oid(0, 2);
 	initStringInfo(&given);
 	initStringInfo(&equal);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		char	   *from = column_text(i, 5);
-		char	   *to = column_text(i, 6);
-		char	   *op = psprintf("%s.%s", quote_identifier(column_text(i, 7)), column_text(i, 8));
+		char	   *from = column_text(i, 4);
+		char	   *to = column_text(i, 5);
+		bool		sealed = in_group(group, key, from);
 
-		if (in_group(group, key, from))
+		if (sealed && sealed_name != NULL)
 		{
 			from = sealed_name(arg, from_relid, from);
 			to = sealed_name(arg, to_relid, to);
-			op = "pg_catalog.=";
 		}
 		appendStringInfo(&given, "%sf.%s IS NOT NULL",
-						 i == 0 ? "" : column_text(i, 4)[0] == 't' ? " OR " : " AND ",
+						 i == 0 ? "" : column_text(i, 3)[0] == 't' ? " OR " : " AND ",
 						 quote_identifier(from));
-		appendStringInfo(&equal, "%st.%s OPERATOR(%s) f.%s", i > 0 ? " AND " : "",
-						 quote_identifier(to), op, quote_identifier(from));
+		if (sealed)
+			appendStringInfo(&equal, "%st.%s OPERATOR(pg_catalog.=) f.%s", equal.len > 0 ? " AND " : "",
+							 quote_identifier(to), quote_identifier(from));
 	}
-	cpii_internal_execute(psprintf("SELECT pg_catalog.count(*) FROM %s f WHERE (%s) AND NOT EXISTS (SELECT 1 FROM %s t WHERE %s)",
-								   rows_of(from_relid), given.data, rows_of(to_relid), equal.data),
-						  0, NULL, NULL, NULL, false, 1);
+	return psprintf("SELECT pg_catalog.count(*) FROM %s f WHERE (%s) AND NOT EXISTS (SELECT 1 FROM %s t WHERE %s)",
+					rows_of(from_relid), given.data, rows_of(to_relid), equal.data);
+}
+
+static void
+prove(const char *proof, const char *name, Oid from_relid, const char *hint)
+{
+	char	   *count;
+
+	if (proof == NULL)
+		return;
+	cpii_internal_execute(proof, 0, NULL, NULL, NULL, false, 1);
 	count = column_text(0, 1);
 	if (strcmp(count, "0") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("foreign key \"%s\" of \"%s\" does not hold", name, get_rel_name(from_relid)),
-				 errdetail("Rows of \"%s\" whose key is not in \"%s\": %s.",
-						   get_rel_name(from_relid), get_rel_name(to_relid), count),
-				 errhint("Correct these rows, then call protect_column_online again, or cancel_protect.")));
+				 errdetail("Rows whose key is not there: %s.", count),
+				 errhint("%s", hint)));
 }
 
 void
@@ -145,7 +166,12 @@ cpii_keys_prove(CpiiGroup *group, CpiiSealedName sealed_name, void *arg)
 	ListCell   *lc;
 
 	foreach(lc, group->keys)
-		prove(group, lfirst_oid(lc), sealed_name, arg);
+	{
+		Oid			key = lfirst_oid(lc);
+
+		prove(proof_of(group, key, sealed_name, arg), get_constraint_name(key), referring(group, key),
+			  "Correct these rows, then call protect_column_online again, or cancel_protect.");
+	}
 }
 
 char *
@@ -189,6 +215,7 @@ cpii_keys_take(CpiiGroup *group)
 		key->name = column_text(0, 2);
 		key->definition = column_text(0, 3);
 		key->comment = column_text(0, 4);
+		key->proof = proof_of(group, lfirst_oid(lc), NULL, NULL);
 		taken = lappend(taken, key);
 	}
 	foreach(lc, taken)
@@ -205,7 +232,8 @@ cpii_keys_take(CpiiGroup *group)
 /*
  * Without a scan, and valid when it was: as the server makes the keys of a new
  * table.  "NOT VALID" would leave it unproven, and partitioned tables cannot
- * have such a key.
+ * have such a key; the server's own scan would call what the owner compares
+ * other columns with, as us.
  */
 static void
 add_without_scan(const char *sql)
@@ -239,13 +267,10 @@ cpii_keys_make(List *taken, bool proven)
 		TakenKey   *key = lfirst(lc);
 		const char *table = cpii_qualified_name(key->relid);
 		const char *name = quote_identifier(key->name);
-		char	   *sql = psprintf("ALTER TABLE %s ADD CONSTRAINT %s %s", table, name,
-								   key->definition);
 
-		if (proven)
-			add_without_scan(sql);
-		else
-			cpii_internal_execute(sql, 0, NULL, NULL, NULL, false, 0);
+		if (!proven)
+			prove(key->proof, key->name, key->relid, "Correct these rows first.");
+		add_without_scan(psprintf("ALTER TABLE %s ADD CONSTRAINT %s %s", table, name, key->definition));
 		if (key->comment != NULL)
 			cpii_internal_execute(psprintf("COMMENT ON CONSTRAINT %s ON %s IS %s", name, table,
 										   quote_literal_cstr(key->comment)),
