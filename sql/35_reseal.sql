@@ -108,6 +108,28 @@ SELECT courier_pii.new_epoch('phone') > :epoch AS new;
 CALL courier_pii.reseal('own', 'phone');
 SELECT count(DISTINCT courier_pii.sealed_epoch(phone)) FROM own;
 DELETE FROM own;
+-- and sees and searches no more than in any other statement
+\c - regress_courier_pii_owner
+SET search_path = regress_reseal;
+CREATE FUNCTION seek() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE shown text;
+BEGIN
+	SELECT phone::text INTO shown FROM regress_reseal.own;
+	RAISE NOTICE 'shown %', shown;
+	EXECUTE 'SELECT count(*) FROM regress_reseal.own WHERE phone = $x$13800000001$x$' INTO shown;
+	RAISE NOTICE 'found %', shown;
+	RETURN NEW;
+EXCEPTION WHEN insufficient_privilege THEN
+	RAISE NOTICE '%', SQLERRM;
+	RETURN NEW;
+END $$;
+CREATE TABLE bait (id int, phone text);
+INSERT INTO bait VALUES (1, '13800000009');
+ALTER TABLE own DISABLE TRIGGER always, NO FORCE ROW LEVEL SECURITY;
+INSERT INTO own VALUES (1, '13800000001');
+CREATE TRIGGER seek BEFORE UPDATE ON bait FOR EACH ROW EXECUTE FUNCTION seek();
+ALTER TABLE bait ENABLE ALWAYS TRIGGER seek;
+CALL courier_pii.protect_column_online('bait', 'phone', 'phone');
 
 \c - :superuser
 SET client_min_messages = error;

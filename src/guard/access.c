@@ -159,7 +159,8 @@ allowed(Oid relid, AclMode required, List *rangeTable, bool report)
 
 /*
  * The server's own checks of foreign keys lock rows of the registers, which
- * needs the right to update.  Only they run in this security context.
+ * needs the right to update.  Only they run in this security context; jobs that
+ * write to people's tables add a restriction to it.
  */
 static bool
 in_foreign_key_check(void)
@@ -168,7 +169,8 @@ in_foreign_key_check(void)
 	int			context;
 
 	GetUserIdAndSecContext(&user, &context);
-	return (context & SECURITY_NOFORCE_RLS) != 0;
+	return (context & (SECURITY_NOFORCE_RLS | SECURITY_RESTRICTED_OPERATION)) ==
+		SECURITY_NOFORCE_RLS;
 }
 
 bool

@@ -30,7 +30,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -49,44 +48,6 @@
  */
 #define BATCH_MS 3
 #define FIRST_ROWS 200
-
-static Oid
-owner_of(Oid relid)
-{
-	HeapTuple	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tup))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
-	owner = ((Form_pg_class) GETSTRUCT(tup))->relowner;
-	ReleaseSysCache(tup);
-	return owner;
-}
-
-/*
- * An UPDATE of a table, without triggers but those that fire always.  These,
- * and what the owner calls in constraints and indexes, run with the owner's
- * rights, as in VACUUM and REINDEX: never with those of the extension's owner.
- */
-static uint64
-update_table(Oid relid, const char *sql, int nargs, Oid *types, Datum *values)
-{
-	CpiiInternalState state;
-	int			rc;
-
-	cpii_internal_begin(&state);
-	(void) set_config_option("session_replication_role", "replica",
-							 PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
-	SetUserIdAndSecContext(owner_of(relid),
-						   state.sec_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
-	rc = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
-	cpii_internal_end(&state);
-	if (rc < 0)
-		elog(ERROR, "internal statement returned %s", SPI_result_code_string(rc));
-	return SPI_processed;
-}
 
 /* ---- the register ---- */
 
@@ -522,7 +483,7 @@ run_part(CpiiJob *job, Oid part, CpiiJobStatement statement)
 			MemoryContextSwitchTo(old);
 			return;
 		}
-		job->rows_done += update_table(part, sql, 2, types, values);
+		job->rows_done += cpii_job_update(part, sql, 2, types, values);
 		job->next_block = to;
 		MemoryContextSwitchTo(old);
 		commit_batch(job);
@@ -570,10 +531,10 @@ run_stragglers_of(CpiiJob *job, Oid relid, CpiiJobText condition, CpiiJobText ch
 		for (uint64 k = 0; k < n; k++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			job->rows_done += update_table(relid,
-										   psprintf("UPDATE ONLY %s SET %s WHERE ctid = $1 AND %s",
-													table, change(job), condition(job)),
-										   1, types, &tids[k]);
+			job->rows_done += cpii_job_update(relid,
+											  psprintf("UPDATE ONLY %s SET %s WHERE ctid = $1 AND %s",
+													   table, change(job), condition(job)),
+											  1, types, &tids[k]);
 			cpii_job_commit(job);
 		}
 		pfree(tids);

@@ -96,4 +96,13 @@ typedef char *(*CpiiJobText) (CpiiJob *job);
 extern void cpii_job_run_stragglers(CpiiJob *job, CpiiJobText condition,
 									CpiiJobText change);
 
+/* ---- job_update.c ---- */
+
+/*
+ * One UPDATE of a table, with its owner's rights and without triggers but those
+ * that fire always; the number of rows.
+ */
+extern uint64 cpii_job_update(Oid relid, const char *sql, int nargs, Oid *types,
+							  Datum *values);
+
 #endif							/* CPII_COLUMN_JOB_H */

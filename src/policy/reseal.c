@@ -43,6 +43,7 @@ CPII_EXPORT Datum cpii_reseal(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_reseal_value(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_sealed_epoch(PG_FUNCTION_ARGS);
 
+static bool resealing = false;
 static int	active_epoch;
 static char *destroyed_epochs;	/* list for SQL, never empty */
 
@@ -68,7 +69,7 @@ cpii_reseal_value(PG_FUNCTION_ARGS)
 	size_t		len;
 	bytea	   *result;
 
-	if (cpii_internal_depth == 0)
+	if (!resealing)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("function \"%s\" is for reseal", "reseal_value")));
@@ -191,6 +192,28 @@ begin(CpiiJob *job)
 	cpii_job_insert(job);
 }
 
+/* until no row of another epoch is left */
+static void
+run_passes(CpiiJob *job)
+{
+	for (int pass = 0;; pass++)
+	{
+		cpii_job_run_batches(job, reseal_statement);
+		cpii_job_phase(job, "checking");
+		cpii_job_refuse_prepared(job, "Values in them may be of an older epoch; all others are resealed.");
+		wait_for_writers(job);
+		cpii_job_run_stragglers(job, old_condition, new_value);
+		if (!any_left(job))
+			break;
+		if (pass >= MAX_PASSES)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("values of older epochs keep appearing in \"%s\"", get_rel_name(job->relid)),
+					 errhint("Look for sessions that copy sealed values, then call reseal again.")));
+		cpii_job_phase(job, "resealing");
+	}
+}
+
 /* reseal(tbl, col, batch_rows, pause_ms) */
 Datum
 cpii_reseal(PG_FUNCTION_ARGS)
@@ -217,22 +240,16 @@ cpii_reseal(PG_FUNCTION_ARGS)
 	note(job, "begin");
 	cpii_job_commit(job);
 
-	for (int pass = 0;; pass++)
+	resealing = true;
+	PG_TRY();
 	{
-		cpii_job_run_batches(job, reseal_statement);
-		cpii_job_phase(job, "checking");
-		cpii_job_refuse_prepared(job, "Values in them may be of an older epoch; all others are resealed.");
-		wait_for_writers(job);
-		cpii_job_run_stragglers(job, old_condition, new_value);
-		if (!any_left(job))
-			break;
-		if (pass >= MAX_PASSES)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("values of older epochs keep appearing in \"%s\"", get_rel_name(job->relid)),
-					 errhint("Look for sessions that copy sealed values, then call reseal again.")));
-		cpii_job_phase(job, "resealing");
+		run_passes(job);
 	}
+	PG_FINALLY();
+	{
+		resealing = false;
+	}
+	PG_END_TRY();
 	note(job, "ok");
 	cpii_job_close(job);
 	return (Datum) 0;
