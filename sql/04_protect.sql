@@ -113,10 +113,10 @@ SELECT attrelid::regclass, format_type(atttypid, -1) FROM pg_attribute WHERE att
 CREATE TABLE k (id int, phone text PRIMARY KEY) PARTITION BY HASH (phone);
 \set VERBOSITY terse
 SELECT courier_pii.protect_column('k', 'phone', 'phone');
+\set VERBOSITY default
 CREATE TABLE parent (phone text);
 CREATE TABLE heir () INHERITS (parent);
 SELECT courier_pii.protect_column('heir', 'phone', 'phone');
-\set VERBOSITY default
 SELECT courier_pii.protect_column('parent', 'phone', 'phone');
 SELECT attrelid::regclass, format_type(atttypid, -1) FROM pg_attribute WHERE attrelid IN ('parent'::regclass, 'heir'::regclass) AND attname = 'phone' ORDER BY 1::text;
 CREATE TABLE secured (id int, phone text);

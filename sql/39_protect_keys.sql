@@ -109,6 +109,31 @@ INSERT INTO j VALUES (ROW(2), 'SF1');
 INSERT INTO j VALUES (ROW(1), 'SF1');
 \set VERBOSITY default
 
+-- inheriting tables: each has its own key, and the column is protected where it comes from
+CREATE TABLE w (no text PRIMARY KEY);
+CREATE TABLE par (id int, no text CONSTRAINT par_w REFERENCES w);
+CREATE TABLE kid (CONSTRAINT kid_w FOREIGN KEY (no) REFERENCES w ON DELETE CASCADE) INHERITS (par);
+INSERT INTO w VALUES ('SF1'), ('SF2'), ('SF 2');
+INSERT INTO par VALUES (1, 'SF1');
+INSERT INTO kid VALUES (2, 'SF2');
+CALL courier_pii.protect_column_online('kid', 'no', 'waybill_no');
+-- two numbers that are one; meanwhile nothing else may protect them, and tables and indexes come and go
+CREATE TABLE gone (no text REFERENCES w);
+CREATE TABLE two (no text UNIQUE CONSTRAINT two_w REFERENCES w, of_no text CONSTRAINT two_of REFERENCES two (no));
+CREATE INDEX two_no ON two (no);
+CALL courier_pii.protect_column_online('w', 'no', 'waybill_no');
+DELETE FROM w WHERE no = 'SF 2';
+SELECT courier_pii.protect_column('par', 'no', 'waybill_no');
+DROP TABLE gone;
+CREATE INDEX two_both ON two (no, of_no);
+CALL courier_pii.protect_column_online('w', 'no', 'waybill_no');
+DROP INDEX two_both, two_no;
+CALL courier_pii.protect_column_online('two', 'of_no', 'waybill_no');
+SELECT i.indexrelid::regclass FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relnamespace = 'regress_keys'::regnamespace AND c.relname IN ('w', 'par', 'kid', 'two') ORDER BY 1;
+SELECT conrelid::regclass, conname, pg_get_constraintdef(oid), convalidated FROM pg_constraint WHERE contype = 'f' AND conrelid IN ('par'::regclass, 'kid'::regclass, 'two'::regclass) ORDER BY conname;
+DELETE FROM w WHERE no = 'SF2';
+SELECT count(*) FROM par;
+
 -- ---- online: with every kind of key ----
 CREATE TABLE waybill (
 	id int PRIMARY KEY, region text NOT NULL, waybill_no varchar(20) NOT NULL UNIQUE, phone text,
@@ -303,7 +328,7 @@ SELECT courier_pii.set_search_scope('waybill_no', 'epoch');
 
 -- nothing of the clear text is in any of the files
 CHECKPOINT;
-SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'regress_keys'::regnamespace AND c.relkind IN ('r', 'i') AND c.relname !~ '^[a-j]($|_)'
+SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'regress_keys'::regnamespace AND c.relkind IN ('r', 'i') AND c.relname !~ '^([a-jw]|par|kid|two)($|_)'
 	AND pg_read_binary_file(pg_relation_filepath(c.oid))::text ~ encode('SF1', 'hex');
 SELECT count(*) FROM courier_pii.column_job;
 

@@ -115,6 +115,12 @@ check_column(Relation rel, CpiiProtect *column)
 	att = TupleDescAttr(RelationGetDescr(rel), column->attnum - 1);
 	column->type = att->atttypid;
 	column->notnull = CPII_HOLDS_NO_NULL(RelationGetDescr(rel), column->attnum - 1);
+	if (att->attinhcount > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("column \"%s\" of relation \"%s\" is inherited",
+						column->column, RelationGetRelationName(rel)),
+				 errhint("Protect the column of the table that it is inherited from.")));
 	have = cpii_class_of_type(att->atttypid, att->atttypmod);
 	if (have != 0)
 		ereport(ERROR,
@@ -135,6 +141,25 @@ check_column(Relation rel, CpiiProtect *column)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot protect generated column \"%s\"", column->column)));
+}
+
+/* protect_column_online has not come to its end with it */
+static void
+refuse_unfinished(Oid relid, const char *column)
+{
+	Oid			types[2] = {OIDOID, NAMEOID};
+	NameData	name;
+	Datum		values[2] = {ObjectIdGetDatum(relid), NameGetDatum(&name)};
+
+	namestrcpy(&name, column);
+	cpii_internal_execute("SELECT 1 FROM courier_pii.column_job j WHERE j.relid = $1 AND j.col = $2 AND j.kind = 'protect'",
+						  2, types, values, NULL, true, 1);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("column \"%s\" of relation \"%s\" is being protected online",
+						column, get_rel_name(relid)),
+				 errhint("Let protect_column_online go on with it, or give it up with cancel_protect.")));
 }
 
 /* one text per row of a query, joined; or NULL */
@@ -376,41 +401,6 @@ mention_functions(Oid relid, const CpiiProtect *column)
 
 /* ---- foreign keys that are to be kept ---- */
 
-/*
- * How values of a type are compared: equal ones have one text, blanks at the
- * end apart, which mean nothing in a sealed value either.  -1 when they may
- * have several, as of a collation that ignores case.
- */
-static int
-way_to_compare(Oid relid, const char *column)
-{
-	Oid			type;
-	int32		typmod;
-	Oid			collation;
-	int			scale;
-
-	get_atttypetypmodcoll(relid, get_attnum(relid, column), &type, &typmod, &collation);
-	type = getBaseTypeAndTypmod(type, &typmod);
-	switch (type)
-	{
-		case TEXTOID:
-		case VARCHAROID:
-		case BPCHAROID:
-		case NAMEOID:
-			return get_collation_isdeterministic(collation) ? 10000 : -1;
-		case INT8OID:
-		case INT4OID:
-			return 0;
-		case NUMERICOID:
-			if (typmod < (int32) VARHDRSZ)
-				return -1;
-			/* 11 bits with sign; below zero no digits of a fraction are shown */
-			scale = ((typmod - VARHDRSZ) & 0x7ff) ^ 1024;
-			return Max(scale - 1024, 0);
-	}
-	return -1;
-}
-
 static Datum
 key_array(List *keys)
 {
@@ -437,9 +427,6 @@ key_names(List *keys, const char *condition)
 static void
 add_key_facts(Facts *facts, CpiiGroup *group, const CpiiProtect *first)
 {
-	List	   *odd = NIL;
-	ListCell   *lc;
-
 	if (group->keys == NIL)
 		return;
 	if (first->pgcrypto)
@@ -451,17 +438,9 @@ add_key_facts(Facts *facts, CpiiGroup *group, const CpiiProtect *first)
 	else if (cpii_keyring_search_scoped(first->class_id))
 		add_fact(facts, "Foreign keys on values that can be compared within one epoch only, of", first->label,
 				 key_names(group->keys, "true"));
-	foreach(lc, group->pairs)
-	{
-		CpiiGroupPair *pair = lfirst(lc);
-		int			way = way_to_compare(pair->from_relid, pair->from);
-
-		if (way < 0 || way != way_to_compare(pair->to_relid, pair->to))
-			odd = list_append_unique_oid(odd, pair->key);
-	}
 	if (!first->pgcrypto)
 		add_fact(facts, "Foreign keys by which texts that differ are equal, of", first->label,
-				 key_names(odd, "true"));
+				 key_names(cpii_keys_by_other_texts(group), "true"));
 	add_fact(facts, "Foreign keys whose triggers are switched off or always on, of", first->label,
 			 key_names(group->keys, "EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g"
 					   " WHERE g.tgconstraint = k.oid AND g.tgenabled <> 'O')"));
@@ -554,6 +533,7 @@ cpii_protect_check(List *tables, CpiiGroup *group, bool online)
 			CpiiProtect *column = lfirst(lc);
 
 			check_column(rel, column);
+			refuse_unfinished(table->relid, column->column);
 			column->label = list_length(tables) == 1 ? column->column :
 				psprintf("%s.%s", RelationGetRelationName(rel), column->column);
 		}

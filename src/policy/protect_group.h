@@ -58,6 +58,9 @@ extern void cpii_group_tell(CpiiGroup *group, List *given);
 
 /* ---- protect_keys.c: the keys themselves ---- */
 
+/* keys by which values of different texts may be equal, which sealed ones are not */
+extern List *cpii_keys_by_other_texts(CpiiGroup *group);
+
 /*
  * Raise (23503) unless each of the validated keys holds between the sealed
  * columns that stand beside the columns; "sealed_name" names them.

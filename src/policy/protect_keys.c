@@ -56,6 +56,60 @@ column_oid(uint64 row, int column)
 										  column, &isnull));
 }
 
+/* ---- what can be kept ---- */
+
+/*
+ * How values of a type are compared: equal ones have one text, blanks at the
+ * end apart, which mean nothing in a sealed value either.  -1 when they may
+ * have several, as of a collation that ignores case.
+ */
+static int
+way_to_compare(Oid relid, const char *column)
+{
+	Oid			type;
+	int32		typmod;
+	Oid			collation;
+	int			scale;
+
+	get_atttypetypmodcoll(relid, get_attnum(relid, column), &type, &typmod, &collation);
+	type = getBaseTypeAndTypmod(type, &typmod);
+	switch (type)
+	{
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case NAMEOID:
+			return get_collation_isdeterministic(collation) ? 10000 : -1;
+		case INT8OID:
+		case INT4OID:
+			return 0;
+		case NUMERICOID:
+			if (typmod < (int32) VARHDRSZ)
+				return -1;
+			/* 11 bits with sign; below zero no digits of a fraction are shown */
+			scale = ((typmod - VARHDRSZ) & 0x7ff) ^ 1024;
+			return Max(scale - 1024, 0);
+	}
+	return -1;
+}
+
+List *
+cpii_keys_by_other_texts(CpiiGroup *group)
+{
+	List	   *keys = NIL;
+	ListCell   *lc;
+
+	foreach(lc, group->pairs)
+	{
+		CpiiGroupPair *pair = lfirst(lc);
+		int			way = way_to_compare(pair->from_relid, pair->from);
+
+		if (way < 0 || way != way_to_compare(pair->to_relid, pair->to))
+			keys = list_append_unique_oid(keys, pair->key);
+	}
+	return keys;
+}
+
 /* ---- proof ---- */
 
 static bool

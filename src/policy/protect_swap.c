@@ -378,6 +378,8 @@ swap(Ready *ready, int n, List *views, CpiiGroup *group)
 		cpii_park_masked_view(lfirst_oid(lc));
 	keys = cpii_keys_take(group);
 	for (int i = 0; i < n; i++)
+		cpii_swap_drop_orphans(ready[i].job);
+	for (int i = 0; i < n; i++)
 		take_place(ready[i].job, ready[i].indexes, ready[i].n, ready[i].deflt);
 	cpii_keys_make(keys, true);
 	foreach(lc, views)

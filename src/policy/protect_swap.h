@@ -72,6 +72,8 @@ typedef struct CpiiSwapIndex
 /* of the tables of the tree, parents first */
 extern CpiiSwapIndex *cpii_swap_find_indexes(CpiiJob *job, int *count);
 extern CpiiSwapIndex *cpii_swap_index_of(CpiiSwapIndex *list, int n, Oid oid);
+/* drop those that were made for an index that is gone */
+extern void cpii_swap_drop_orphans(CpiiJob *job);
 /* the new ones get the names and marks of the old ones */
 extern void cpii_swap_names(CpiiSwapIndex *list, int n);
 
