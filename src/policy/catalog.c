@@ -34,6 +34,7 @@
 #include "base/settings.h"
 #include "base/ticket.h"
 #include "policy/catalog.h"
+#include "policy/column_job.h"
 #include "policy/freeze.h"
 #include "policy/gate.h"
 #include "sealed/seal.h"
@@ -574,8 +575,10 @@ relation_entry(Oid relid)
 			{
 				Form_pg_attribute att = TupleDescAttr(desc, i);
 
+				/* what a job fills beside a column protects nothing yet */
 				if (!att->attisdropped &&
-					cpii_class_of_type(att->atttypid, att->atttypmod) != 0)
+					cpii_class_of_type(att->atttypid, att->atttypmod) != 0 &&
+					!cpii_job_fills(relid, NameStr(att->attname)))
 				{
 					fresh.flags |= CPII_REL_PROTECTED;
 					break;

@@ -11,7 +11,10 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -143,6 +146,68 @@ take_job(const char *kind, Oid relid, const char *col, bool *resumed)
 	lock_job(relid, col);
 	*resumed = load_job(job);
 	return job;
+}
+
+/* in the order of the table's columns */
+enum
+{
+	JOB_RELID = 1,
+	JOB_COL,
+	JOB_KIND,
+	JOB_PHASE,
+	JOB_ATTNUM,
+	JOB_CLASS,
+	JOB_PARTS
+};
+
+/* is the job's row about this table, or one that it is a part of? */
+static bool
+is_of_table(HeapTuple row, TupleDesc desc, Oid relid)
+{
+	bool		isnull;
+	ArrayType  *parts;
+	Oid		   *oids;
+
+	if (DatumGetObjectId(heap_getattr(row, JOB_RELID, desc, &isnull)) == relid)
+		return true;
+	parts = DatumGetArrayTypeP(heap_getattr(row, JOB_PARTS, desc, &isnull));
+	oids = (Oid *) ARR_DATA_PTR(parts);
+	for (int i = 0; i < ArrayGetNItems(ARR_NDIM(parts), ARR_DIMS(parts)); i++)
+		if (oids[i] == relid)
+			return true;
+	return false;
+}
+
+bool
+cpii_job_fills(Oid relid, const char *column)
+{
+	Oid			reg;
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	row;
+	bool		found = false;
+
+	if (strncmp(column, CPII_SWAP_COLUMN, strlen(CPII_SWAP_COLUMN)) != 0)
+		return false;
+	reg = cpii_relation_oid("column_job", true);
+	if (!OidIsValid(reg))
+		return false;
+	rel = table_open(reg, AccessShareLock);
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	while (!found && HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		bool		isnull;
+		TupleDesc	desc = RelationGetDescr(rel);
+		int			attnum = DatumGetInt16(heap_getattr(row, JOB_ATTNUM, desc, &isnull));
+
+		found = strcmp(TextDatumGetCString(heap_getattr(row, JOB_KIND, desc, &isnull)), "protect") == 0 &&
+			strcmp(TextDatumGetCString(heap_getattr(row, JOB_PHASE, desc, &isnull)), "wiping") != 0 &&
+			strcmp(column, psprintf(CPII_SWAP_COLUMN "%d", attnum)) == 0 &&
+			is_of_table(row, desc, relid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
 }
 
 CpiiJob *

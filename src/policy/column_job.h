@@ -44,6 +44,12 @@ typedef struct CpiiJob
 } CpiiJob;
 
 /*
+ * Is this a column that protect_column_online fills beside the one that it
+ * protects?  What is in it is in clear in the other one still.
+ */
+extern bool cpii_job_fills(Oid relid, const char *column);
+
+/*
  * Begin or go on: refuse a transaction block, connect to SPI, lock the job
  * against other sessions (55006), and load its row when there is one.
  */

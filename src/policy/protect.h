@@ -25,7 +25,6 @@ typedef struct CpiiProtect
 	/* found */
 	AttrNumber	attnum;
 	Oid			type;
-	bool		notnull;
 	char	   *deflt;			/* default as the text form of a token, or NULL */
 	char	   *label;			/* for messages: with its table when there are several */
 } CpiiProtect;

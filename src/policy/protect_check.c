@@ -114,7 +114,6 @@ check_column(Relation rel, CpiiProtect *column)
 						column->column, RelationGetRelationName(rel))));
 	att = TupleDescAttr(RelationGetDescr(rel), column->attnum - 1);
 	column->type = att->atttypid;
-	column->notnull = CPII_HOLDS_NO_NULL(RelationGetDescr(rel), column->attnum - 1);
 	if (att->attinhcount > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),

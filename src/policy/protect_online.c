@@ -310,7 +310,7 @@ prepare(CpiiJob *first, const char *class_name)
 		if (get_attnum(job->relid, NameStr(job->col)) != found->attnum ||
 			get_atttype(job->relid, found->attnum) != found->type)
 			changed_meanwhile(job);
-		cpii_swap_prepare(job, found->notnull);
+		cpii_swap_prepare(job);
 		strlcpy(job->phase, "copying", sizeof(job->phase));
 		cpii_job_insert(job);
 		note(job, "protect_column_online", "begin");

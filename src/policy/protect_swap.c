@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
@@ -18,6 +19,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 
+#include "base/compat.h"
 #include "base/internal.h"
 #include "policy/policy.h"
 #include "policy/protect.h"
@@ -107,17 +109,11 @@ run_each(CpiiJob *job, const char *sql)
 /* ---- begin ---- */
 
 static void
-prepare(CpiiJob *job, bool notnull)
+prepare(CpiiJob *job)
 {
-	const char *table = cpii_qualified_name(job->relid);
-	const char *column = quote_identifier(NameStr(job->col));
-	const char *sealed = cpii_swap_column(job);
-
-	cpii_swap_run(psprintf(notnull ?
-						   "ALTER TABLE %s ADD COLUMN %s courier_pii.%s, ADD CONSTRAINT %s CHECK (%s IS NOT NULL) NOT VALID" :
-						   "ALTER TABLE %s ADD COLUMN %s courier_pii.%s, ADD CONSTRAINT %s CHECK ((%s IS NULL) = (%s IS NULL)) NOT VALID",
-						   table, sealed, cpii_class_name(job->class_id),
-						   constraint_name(job), sealed, column));
+	cpii_swap_run(psprintf("ALTER TABLE %s ADD COLUMN %s courier_pii.%s",
+						   cpii_qualified_name(job->relid), cpii_swap_column(job),
+						   cpii_class_name(job->class_id)));
 	/* partitions inherit triggers, other children do not */
 	run_each(job, psprintf(CPII_SWAP_TREE "SELECT pg_catalog.format('CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %%I.%%I"
 						   " FOR EACH ROW EXECUTE FUNCTION courier_pii.protect_sync(%%L, %%L, %%L)', n.nspname, c.relname, $2, %s, '%d')"
@@ -132,13 +128,13 @@ prepare(CpiiJob *job, bool notnull)
 }
 
 void
-cpii_swap_prepare(CpiiJob *job, bool notnull)
+cpii_swap_prepare(CpiiJob *job)
 {
 	/* the sealed column is in no view */
 	cpii_views_held = true;
 	PG_TRY();
 	{
-		prepare(job, notnull);
+		prepare(job);
 	}
 	PG_FINALLY();
 	{
@@ -147,9 +143,48 @@ cpii_swap_prepare(CpiiJob *job, bool notnull)
 	PG_END_TRY();
 }
 
+/*
+ * The constraint that proves that nothing is missing.  It is made after the
+ * rows are copied: while there is one, each statement that writes to the table
+ * prepares it anew, which takes as long as the trigger itself.
+ */
+static void
+add_constraint(CpiiJob *job)
+{
+	const char *sealed = cpii_swap_column(job);
+	Relation	rel;
+	bool		notnull;
+
+	if (cpii_swap_query(job, psprintf("SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conrelid = $1 AND k.conname = '%s' AND $2 IS NOT NULL",
+									  constraint_name(job))) > 0)
+		return;
+	cpii_job_lock_table(job->relid, AccessExclusiveLock);
+	rel = table_open(job->relid, NoLock);
+	notnull = CPII_HOLDS_NO_NULL(RelationGetDescr(rel),
+								 get_attnum(job->relid, NameStr(job->col)) - 1);
+	table_close(rel, NoLock);
+	cpii_views_held = true;
+	PG_TRY();
+	{
+		cpii_swap_run(notnull ?
+					  psprintf("ALTER TABLE %s ADD CONSTRAINT %s CHECK (%s IS NOT NULL) NOT VALID",
+							   cpii_qualified_name(job->relid), constraint_name(job), sealed) :
+					  psprintf("ALTER TABLE %s ADD CONSTRAINT %s CHECK ((%s IS NULL) = (%s IS NULL)) NOT VALID",
+							   cpii_qualified_name(job->relid), constraint_name(job), sealed,
+							   quote_identifier(NameStr(job->col))));
+	}
+	PG_FINALLY();
+	{
+		cpii_views_held = false;
+	}
+	PG_END_TRY();
+	cpii_job_commit(job);
+}
+
 void
 cpii_swap_validate(CpiiJob *job)
 {
+	add_constraint(job);
 	cpii_swap_run(psprintf("ALTER TABLE %s VALIDATE CONSTRAINT %s",
 						   cpii_qualified_name(job->relid), constraint_name(job)));
 }

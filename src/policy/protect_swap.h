@@ -13,9 +13,12 @@
 /* quoted name of the sealed column */
 extern const char *cpii_swap_column(CpiiJob *job);
 
-/* add column, trigger and constraint; the table is locked exclusively */
-extern void cpii_swap_prepare(CpiiJob *job, bool notnull);
-/* prove that every row is sealed; readers and writers go on */
+/* add column and trigger; the table is locked exclusively */
+extern void cpii_swap_prepare(CpiiJob *job);
+/*
+ * Prove that every row is sealed.  Readers and writers go on, after one short
+ * exclusive lock; commits.
+ */
 extern void cpii_swap_validate(CpiiJob *job);
 /* make every index of the column again, concurrently; commits */
 extern void cpii_swap_indexes(CpiiJob *job);
