@@ -203,6 +203,34 @@ query_as($node, $superuser, q{GRANT SELECT ON public.small TO clerk});
 is(query_as($node, 'clerk', q{SELECT string_agg(phone::text, ',' ORDER BY id) FROM public.small WHERE id IN (1, 2, 3000)}),
 	'13700000001,13900000002,13700003000', 'the same call goes on, and nothing is lost');
 
+# ---- recorded from the swap on ----
+
+sql(q{
+	CREATE TABLE public.quiet (id int PRIMARY KEY, n int, phone text);
+	INSERT INTO public.quiet SELECT i, 0, 13700000000 + i FROM generate_series(1, 2000) i;
+	CREATE TABLE public.named (id int PRIMARY KEY, phone courier_pii.phone);
+	INSERT INTO public.named VALUES (1, '13700000001')});
+
+sub written
+{
+	my ($table) = @_;
+	sql("UPDATE public.$table SET id = id WHERE id = 1");
+	return audit($node, "SELECT count(*) FROM courier_pii.audit_log WHERE action = 'WRITE' AND relations::text ~ '$table'");
+}
+
+share(0);
+my $standing = beside("CALL courier_pii.protect_column_online('public.quiet', 'phone', 'phone')");
+$node->poll_query_until($db, q{SELECT count(*) = 1 FROM courier_pii.stat_progress_protect WHERE relid = 'public.quiet'::regclass});
+is(written('quiet'), '0', 'writes to a table that a job works on are no writes to protected data yet');
+is(sql(q{SELECT count(*) FROM pg_constraint WHERE conrelid = 'public.quiet'::regclass AND contype = 'c'}), '0', 'nor is there a constraint to test');
+is(written('named'), '2', 'those to a protected table are');
+sql('ALTER TABLE public.named RENAME COLUMN phone TO courier_pii_sealed_3');
+is(written('named'), '3', 'whatever its column is called');
+share(100);
+ok(succeeded($standing), 'the job ends');
+is(written('quiet'), '1', 'and writes are recorded');
+share(20);
+
 # ---- duties are sealed: protecting is free, opening needs a ticket ----
 
 sql(q{
