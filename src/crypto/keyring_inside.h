@@ -11,6 +11,7 @@
 
 #include "utils/hsearch.h"
 
+#include "base/compat.h"
 #include "crypto/epoch_table.h"
 
 /* ---- keyring.c ---- */
@@ -23,7 +24,7 @@ extern HTAB *cpii_keyring_table(const char *name, Size keysize, Size entrysize);
 
 /* not to be used again; freed when no caller can be using it any more */
 extern void cpii_keyring_void(CpiiCipher *cipher, CpiiMac *mac);
-extern void cpii_keyring_out_of_memory(void) pg_attribute_noreturn();
+pg_noreturn extern void cpii_keyring_out_of_memory(void);
 
 /* the generation that the contexts are of; all are dropped when it has passed */
 extern uint32 cpii_keyring_generation;

@@ -149,7 +149,7 @@ cpii_spill_leave(CpiiSpillFrame *frame)
  * back, cpii_spill_complain() says so and does not return.
  */
 extern bool cpii_spill_refused(void);
-extern void cpii_spill_complain(void) pg_attribute_noreturn();
+pg_noreturn extern void cpii_spill_complain(void);
 
 /* was anything that this portal gives shown in clear already? */
 extern bool cpii_spill_portal_shown(const PortalData *portal);
@@ -157,7 +157,7 @@ extern bool cpii_spill_portal_shown(const PortalData *portal);
 /* must what was shown not be written now? */
 extern bool cpii_spill_forbidden(void);
 /* raise 53400 */
-extern void cpii_spill_too_much(void) pg_attribute_noreturn();
+pg_noreturn extern void cpii_spill_too_much(void);
 
 /* the top transaction was rolled back */
 extern void cpii_spill_at_abort(void);
