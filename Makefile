@@ -268,7 +268,8 @@ SCHEMA_PARTS = \
 
 DATA_built = courier_pii--$(EXTVERSION).sql
 PG_CPPFLAGS = -I$(shell $(PG_CONFIG) --includedir) -I$(CURDIR)/src -DCOURIER_PII_VERSION=\"$(EXTVERSION)\"
-PG_CFLAGS = -fvisibility=hidden $(CPII_CFLAGS)
+# headers of 15 declare functions without their parameters, which C23 forbids
+PG_CFLAGS = -fvisibility=hidden $(if $(filter 15,$(MAJORVERSION)),-std=gnu17) $(CPII_CFLAGS)
 SHLIB_LINK = -lcrypto -lpq -lpthread
 
 REGRESS = \

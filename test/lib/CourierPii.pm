@@ -37,10 +37,13 @@ use Test::More;
 
 our @EXPORT = qw(new_node query_as error_as message_as login audit
   load_fixture flush_audit wait_until grep_files
-  staff_server seal_duties_of ticket_of with_ticket key_agent);
+  private_installation staff_server seal_duties_of ticket_of with_ticket key_agent);
 
 # the protected database, unless a test names another one
 our $DATABASE = 'express';
+
+# place of the statements of query_as() and the like
+my $statements_dir;
 
 # role that reads the audit views for audit()
 my $AUDITOR = 'regress_courier_pii_auditor';
@@ -128,17 +131,7 @@ EOC
 	$conf .= "log_line_prefix = '%m [%p] [%u %e] '\n";
 	$conf .= "timezone = 'Asia/Shanghai'\n";
 
-	# a private installation (COURIER_PII_DESTDIR of ./dev)
-	if (my $destdir = $ENV{COURIER_PII_DESTDIR})
-	{
-		my ($libdir) = PostgreSQL::Test::Utils::run_command([ 'pg_config', '--pkglibdir' ]);
-		my ($sharedir) = PostgreSQL::Test::Utils::run_command([ 'pg_config', '--sharedir' ]);
-		# Debian's own setting up to 17
-		$conf .= $node->pg_version >= 18 ?
-		  "extension_control_path = '$destdir$sharedir:\$system'\n" :
-		  "extension_destdir = '$destdir'\n";
-		$conf .= "dynamic_library_path = '$destdir$libdir:\$libdir'\n";
-	}
+	$conf .= private_installation($node);
 	$conf .= $options{conf} if defined $options{conf};
 	$node->append_conf('postgresql.conf', "$conf\n");
 
@@ -195,15 +188,44 @@ sub run_as
 	my ($node, $role, $sql, %options) = @_;
 
 	my ($out, $err) = ('', '');
+	# a file: psql may be refused, and gone, before it reads anything
+	$statements_dir //= PostgreSQL::Test::Utils::tempdir();
+	my $file = "$statements_dir/$$.sql";
+	open my $fh, '>', $file or die "$file: $!";
+	print $fh $sql;
+	close $fh;
 	my $status = $node->psql(
-		$options{database} // $node->{courier_pii}{database}, $sql,
+		$options{database} // $node->{courier_pii}{database}, '',
 		stdout => \$out,
 		stderr => \$err,
 		on_error_stop => $options{on_error_stop} // 1,
 		connstr => login($node, $role, $options{database}),
 		timeout => $options{timeout} // 180,
-		extra_params => [ '-v', 'VERBOSITY=verbose', '-v', 'SHOW_CONTEXT=never' ]);
+		extra_params => [ '-v', 'VERBOSITY=verbose', '-v', 'SHOW_CONTEXT=never', '-f', $file ]);
 	return ($status, $out, $err);
+}
+
+=pod
+
+=head2 private_installation($node)
+
+The settings that name a private installation (COURIER_PII_DESTDIR of ./dev)
+for the server version of that node; empty without one.
+
+=cut
+
+sub private_installation
+{
+	my ($node) = @_;
+	my $destdir = $ENV{COURIER_PII_DESTDIR} or return '';
+	my $libdir = $node->config_data('--pkglibdir');
+	my $sharedir = $node->config_data('--sharedir');
+
+	# Debian's own setting up to 17
+	return ($node->config_data('--version') =~ / (\d+)/ && $1 >= 18 ?
+		"extension_control_path = '$destdir$sharedir:\$system'\n" :
+		"extension_destdir = '$destdir'\n")
+	  . "dynamic_library_path = '$destdir$libdir:\$libdir'\n";
 }
 
 =pod
