@@ -262,12 +262,13 @@
 #define CPII_IS_PRUNED(append) ((append)->part_prune_info != NULL)
 #endif
 
-/* a background worker, not a client's session */
-#if PG_VERSION_NUM >= 180000
-#define CPII_IS_WORKER_PROC(proc) (!(proc)->isRegularBackend)
-#else
-#define CPII_IS_WORKER_PROC(proc) ((proc)->isBackgroundWorker)
-#endif
+/*
+ * A background worker, not a client's session.  The marks that the server keeps
+ * (isBackgroundWorker, isRegularBackend since 18) count replication connections
+ * with the workers, and those run SQL of their clients, too.
+ */
+#define CPII_IS_WORKER_PROC(proc) \
+	((proc)->procgloballist == &ProcGlobal->bgworkerFreeProcs)
 
 /* the authenticated identity moved in 16 */
 #if PG_VERSION_NUM >= 160000

@@ -48,6 +48,21 @@ is(query_as($node, 'chief', q{SELECT phone, grouping(phone), count(*) FROM maske
 is(audit($node, q{SELECT relations FROM courier_pii.audit_log WHERE login_role = 'chief' AND query LIKE '%ROLLUP%'}),
 	'{masked.parcel,public.parcel}', 'the view that was read is on record');
 
+# ---- a replication connection that runs SQL is a client's session ----
+
+{
+	$node->safe_psql($db, 'CREATE ROLE copier LOGIN REPLICATION');
+	my ($out, $err) = ('', '');
+	my $copier = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr($db) . ' user=copier replication=database', '-c', 'SELECT pg_sleep(60)' ],
+		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(120));
+	my $of = q{FROM pg_stat_activity WHERE usename = 'copier' AND state = 'active'};
+	ok(wait_until($node, "SELECT count(*) = 1 $of"), 'it is at work');
+	is($node->safe_psql($db, "SELECT courier_pii.end_session(pid) $of"), 't', 'and is ended like others');
+	$copier->finish;
+	is($node->safe_psql($db, q{SELECT courier_pii.end_session(pid) FROM pg_stat_activity WHERE backend_type = 'courier_pii worker'}), 'f',
+		'a background worker is not');
+}
+
 # ---- memberships with options (16) ----
 
 SKIP:
