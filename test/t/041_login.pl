@@ -327,7 +327,10 @@ $node->start;
 $node->backup('base');
 my $standby = CourierPii->new_node('login_standby', from_backup => [ $node, 'base', has_streaming => 1 ]);
 is($standby->safe_psql($db, 'SELECT pg_is_in_recovery()'), 't', 'a standby');
-is(error_as($standby, 'person_5', 'SELECT 1', connstr => 1), '28P01', 'asks for passwords');
+{
+	local $ENV{PGPASSWORD} = 'not the password';
+	is(error_as($standby, 'person_5', 'SELECT 1'), '28P01', 'asks for passwords');
+}
 my $there = IPC::Run::start([ 'psql', '-XAtq', '-v', 'VERBOSITY=verbose', '-d', login($standby, 'person_4'), '-c', 'SELECT pg_sleep(600)' ],
 	'<', \undef, '>', \my $there_out, '2>', \my $there_err, IPC::Run::timeout(60));
 for (1 .. 300)
