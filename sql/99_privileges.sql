@@ -110,8 +110,7 @@ WHERE relation !~ '_[0-9]{4}_[0-9]{2}$'
 GROUP BY relation
 ORDER BY relation;
 SELECT relation, statement, sqlstate FROM attempt WHERE sqlstate <> '42501';
-COPY courier_pii.audit_record FROM stdin;
-\.
+COPY courier_pii.audit_record FROM '/dev/null';
 DROP TABLE courier_pii.audit_record;
 DROP TABLE courier_pii.audit_record_default;
 ALTER TABLE courier_pii.audit_record DROP COLUMN query;

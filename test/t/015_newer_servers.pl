@@ -67,17 +67,20 @@ is(audit($node, q{SELECT relations FROM courier_pii.audit_log WHERE login_role =
 
 SKIP:
 {
-	skip 'memberships have no options before 16', 6 if $major < 16;
+	skip 'memberships have no options before 16', 7 if $major < 16;
 	staff_server($node);
 	$node->safe_psql($db, q{
 		CREATE ROLE desk; SELECT courier_pii.grant_disclosure('desk', 'phone', 'clear');
-		CREATE ROLE wu LOGIN; CREATE ROLE xu LOGIN; CREATE ROLE desk_help;
-		GRANT SELECT ON masked.parcel TO wu, xu, desk;
+		CREATE ROLE wu LOGIN; CREATE ROLE xu LOGIN; CREATE ROLE pool LOGIN;
+		GRANT SELECT ON masked.parcel TO wu, xu, desk, pool;
 		GRANT desk TO wu WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
 		SELECT courier_pii.hire('X1', 'Wu', 'wu', 'HQ', NULL), courier_pii.hire('X2', 'Xu', 'xu', 'HQ', NULL);
 	});
 	is(query_as($node, 'wu', 'SELECT phone FROM masked.parcel WHERE id = 1'), '1******0001',
 		'who may only grant a role is not shown what its members are');
+	my $token = $node->safe_psql($db, q{SELECT courier_pii.make_actor_token('X1')});
+	is(query_as($node, 'pool', "BEGIN; SELECT staff_no FROM courier_pii.actor; SELECT courier_pii.set_actor('$token'); SELECT staff_no FROM courier_pii.actor; SELECT phone FROM masked.parcel WHERE id = 1; COMMIT") =~ s/^\n//mgr,
+		"X1\n1******0001", 'nor behind a pool');
 	$node->safe_psql($db, 'GRANT desk TO wu WITH SET TRUE');
 	is(query_as($node, 'wu', 'SELECT phone FROM masked.parcel WHERE id = 1; SET ROLE desk; SELECT phone FROM masked.parcel WHERE id = 1'),
 		"1******0001\n13800000001", 'SET ROLE gives what is not inherited');
