@@ -111,8 +111,9 @@ SELECT courier_pii.protect_column('p1', 'phone', 'phone');
 SELECT courier_pii.protect_column('p', 'phone', 'phone');
 SELECT attrelid::regclass, format_type(atttypid, -1) FROM pg_attribute WHERE attrelid IN ('p'::regclass, 'p1'::regclass, 'p2'::regclass) AND attname = 'phone' ORDER BY 1::text;
 CREATE TABLE k (id int, phone text PRIMARY KEY) PARTITION BY HASH (phone);
-\set VERBOSITY terse
+\set VERBOSITY sqlstate
 SELECT courier_pii.protect_column('k', 'phone', 'phone');
+\echo :LAST_ERROR_MESSAGE
 \set VERBOSITY default
 CREATE TABLE parent (phone text);
 CREATE TABLE heir () INHERITS (parent);
