@@ -310,7 +310,7 @@ REGRESS = \
 	66_envelopes \
 	36_tail_view \
 	99_privileges
-ISOLATION = policy_change write_conflict index_writers
+ISOLATION = policy_change write_conflict index_writers key_group
 REGRESS_OPTS = --load-extension=pgcrypto --load-extension=courier_pii
 
 EXTRA_CLEAN = courier_pii--*.sql test/unit/build test/fuzz/build tmp_check output_iso
