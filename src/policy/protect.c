@@ -31,6 +31,7 @@
 #include "base/secret.h"
 #include "crypto/keyring.h"
 #include "policy/catalog.h"
+#include "policy/column_job.h"
 #include "policy/policy.h"
 #include "policy/protect.h"
 #include "sealed/seal.h"
@@ -327,13 +328,16 @@ lock_group(List *given)
 	cpii_group_tell(group, given);
 	while ((wanted = list_difference_oid(cpii_group_tables(group), locked)) != NIL)
 	{
+		/* who may not is told before anybody waits */
+		foreach(lc, wanted)
+			cpii_require_table_duty(lfirst_oid(lc));
+		/* writers may hold one and want another: nobody waits for us for long */
+		if (list_length(cpii_group_tables(group)) > 1)
+			cpii_job_lock_tables(wanted, AccessExclusiveLock);
 		foreach(lc, wanted)
 		{
-			Relation	rel;
+			Relation	rel = table_open(lfirst_oid(lc), AccessExclusiveLock);
 
-			/* who may not is told before anybody waits */
-			cpii_require_table_duty(lfirst_oid(lc));
-			rel = table_open(lfirst_oid(lc), AccessExclusiveLock);
 			cpii_protect_check_table(rel);
 			/* our own lock on an open relation would count as "in use" */
 			table_close(rel, NoLock);
