@@ -68,6 +68,19 @@ SELECT courier_pii.protect_column('pg_class', 'relname', 'phone');
 SELECT courier_pii.protect_column('courier_pii.staff_register', 'display_name', 'person_name');
 SELECT (m, d) = (SELECT m, d FROM before) AS unchanged
 FROM (SELECT md5(string_agg(attname || atttypid::text || attnotnull, ',' ORDER BY attnum)) AS m, (SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t) AS d FROM pg_attribute WHERE attrelid = 't'::regclass) x;
+-- casts of the owner's own types would run with the rights of the extension's owner
+CREATE TYPE citext AS (a text);
+CREATE FUNCTION of_citext(citext) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'my code runs as %', current_user; END $$;
+CREATE CAST (citext AS text) WITH FUNCTION of_citext(citext);
+CREATE TYPE tint AS ENUM ('red');
+CREATE FUNCTION of_tint(tint) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'my code runs as %', current_user; END $$;
+CREATE CAST (tint AS text) WITH FUNCTION of_tint(tint) AS ASSIGNMENT;
+CREATE TABLE casts (a citext, b text DEFAULT 'red'::tint);
+INSERT INTO casts VALUES (ROW('13800000001'), '1');
+SELECT courier_pii.protect_column('casts', 'a', 'phone');
+SELECT courier_pii.protect_column('casts', 'b', 'phone');
+CALL courier_pii.protect_column_online('casts', 'b', 'phone');
+DROP TABLE casts;
 GRANT USAGE ON SCHEMA regress_protect TO regress_courier_pii_reader;
 \c - regress_courier_pii_reader
 SELECT courier_pii.protect_column('regress_protect.t', 'phone', 'phone');

@@ -39,6 +39,7 @@
 #include "base/internal.h"
 #include "base/session.h"
 #include "policy/policy.h"
+#include "policy/protect.h"
 #include "policy/suspect_text.h"
 #include "sealed/seal.h"
 
@@ -95,9 +96,7 @@ can_hold_texts(Oid type)
 		case VARCHARARRAYOID:
 			return true;
 		default:
-			/* the extension's own: a type of somebody else could bring a cast along */
-			return OidIsValid(get_extension_oid("citext", true)) &&
-				getExtensionOfObject(TypeRelationId, type) == get_extension_oid("citext", true);
+			return cpii_is_citext(type);
 	}
 }
 

@@ -53,6 +53,12 @@ calls_foreign(Node *node, void *context)
 	return expression_tree_walker(node, calls_foreign, context);
 }
 
+bool
+cpii_calls_foreign(Node *expression)
+{
+	return calls_foreign(expression, NULL);
+}
+
 static bool
 triggers_call(TriggerDesc *triggers)
 {

@@ -36,6 +36,9 @@ typedef struct CpiiProtectTable
 	List	   *columns;		/* CpiiProtect * */
 } CpiiProtectTable;
 
+/* the type of that extension, not another one of its name */
+extern bool cpii_is_citext(Oid type);
+
 /* raise unless this is a table whose columns the caller may protect */
 extern void cpii_protect_check_table(Relation rel);
 
