@@ -116,6 +116,7 @@ OBJS = \
 	src/policy/condition.o \
 	src/policy/create_class.o \
 	src/policy/disclosure.o \
+	src/policy/foreign_code.o \
 	src/policy/freeze.o \
 	src/policy/gate.o \
 	src/policy/exposure.o \

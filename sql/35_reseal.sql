@@ -92,6 +92,15 @@ SELECT id FROM again WHERE phone = '13800000777';
 SELECT count(*) FROM courier_pii.column_job;
 SELECT * FROM courier_pii.stat_progress_reseal;
 
+-- a default of the owner's does not run with the rights of the extension's owner
+SET ROLE regress_courier_pii_owner;
+CREATE TABLE calls (phone courier_pii.phone);
+CREATE FUNCTION number() RETURNS courier_pii.phone LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'my code runs as %', current_user; END $$;
+ALTER TABLE calls ALTER phone SET DEFAULT number();
+RESET ROLE;
+SELECT courier_pii.unprotect_column('calls', 'phone');
+ALTER TABLE calls ALTER phone DROP DEFAULT;
+SELECT courier_pii.unprotect_column('calls', 'phone');
 -- code that the owner has in the table runs as the owner, whoever calls
 SET ROLE regress_courier_pii_owner;
 CREATE FUNCTION mine(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN IF current_user <> 'regress_courier_pii_owner' THEN RAISE EXCEPTION 'my code runs as %', current_user; END IF; RETURN $1; END $$;

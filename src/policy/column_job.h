@@ -13,7 +13,6 @@
 #define CPII_COLUMN_JOB_H
 
 #include "fmgr.h"
-#include "nodes/nodes.h"
 #include "nodes/pg_list.h"
 #include "storage/block.h"
 #include "storage/lockdefs.h"
@@ -111,8 +110,5 @@ extern void cpii_job_run_stragglers(CpiiJob *job, CpiiJobText condition,
  */
 extern uint64 cpii_job_update(Oid relid, const char *sql, int nargs, Oid *types,
 							  Datum *values);
-
-/* functions that are neither the server's nor the extension's, or a domain's checks? */
-extern bool cpii_calls_foreign(Node *expression);
 
 #endif							/* CPII_COLUMN_JOB_H */

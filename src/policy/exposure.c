@@ -16,10 +16,8 @@
 
 #include "access/relation.h"
 #include "access/table.h"
-#include "catalog/dependency.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -38,8 +36,8 @@
 #include "base/compat.h"
 #include "base/internal.h"
 #include "base/session.h"
+#include "policy/foreign_code.h"
 #include "policy/policy.h"
-#include "policy/protect.h"
 #include "policy/suspect_text.h"
 #include "sealed/seal.h"
 

@@ -21,7 +21,6 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
 #include "rewrite/prs2lock.h"
 #include "rewrite/rewriteDefine.h"
 #include "utils/guc.h"
@@ -33,31 +32,7 @@
 #include "base/compat.h"
 #include "base/internal.h"
 #include "policy/column_job.h"
-
-/* neither the server's own nor the extension's */
-static bool
-is_foreign(Oid function, void *context)
-{
-	return function >= FirstNormalObjectId &&
-		get_func_namespace(function) != cpii_schema_oid(false);
-}
-
-static bool
-calls_foreign(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	/* a domain's constraints may call anything */
-	if (IsA(node, CoerceToDomain) || check_functions_in_node(node, is_foreign, context))
-		return true;
-	return expression_tree_walker(node, calls_foreign, context);
-}
-
-bool
-cpii_calls_foreign(Node *expression)
-{
-	return calls_foreign(expression, NULL);
-}
+#include "policy/foreign_code.h"
 
 static bool
 triggers_call(TriggerDesc *triggers)
@@ -68,7 +43,7 @@ triggers_call(TriggerDesc *triggers)
 
 		if ((trigger->tgenabled == TRIGGER_FIRES_ALWAYS ||
 			 trigger->tgenabled == TRIGGER_FIRES_ON_REPLICA) &&
-			is_foreign(trigger->tgfoid, NULL))
+			cpii_foreign_function(trigger->tgfoid, NULL))
 			return true;
 	}
 	return false;
@@ -90,11 +65,11 @@ constraints_call(TupleConstr *constraints)
 	if (constraints == NULL)
 		return false;
 	for (int i = 0; i < constraints->num_check; i++)
-		if (calls_foreign(stringToNode(constraints->check[i].ccbin), NULL))
+		if (cpii_calls_foreign(stringToNode(constraints->check[i].ccbin)))
 			return true;
 	/* a default is of interest where it makes a generated column */
 	for (int i = 0; constraints->has_generated_stored && i < constraints->num_defval; i++)
-		if (calls_foreign(stringToNode(constraints->defval[i].adbin), NULL))
+		if (cpii_calls_foreign(stringToNode(constraints->defval[i].adbin)))
 			return true;
 	return false;
 }
@@ -109,8 +84,8 @@ indexes_call(Relation rel)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 
-		found = found || calls_foreign((Node *) RelationGetIndexExpressions(index), NULL) ||
-			calls_foreign((Node *) RelationGetIndexPredicate(index), NULL);
+		found = found || cpii_calls_foreign((Node *) RelationGetIndexExpressions(index)) ||
+			cpii_calls_foreign((Node *) RelationGetIndexPredicate(index));
 		index_close(index, NoLock);
 	}
 	return found;
@@ -122,7 +97,7 @@ update_calls(Relation rel)
 {
 	return triggers_call(rel->trigdesc) || rules_call(rel->rd_rules) ||
 		constraints_call(RelationGetDescr(rel)->constr) || indexes_call(rel) ||
-		calls_foreign((Node *) RelationGetPartitionQual(rel), NULL);
+		cpii_calls_foreign((Node *) RelationGetPartitionQual(rel));
 }
 
 uint64

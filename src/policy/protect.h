@@ -36,9 +36,6 @@ typedef struct CpiiProtectTable
 	List	   *columns;		/* CpiiProtect * */
 } CpiiProtectTable;
 
-/* the type of that extension, not another one of its name */
-extern bool cpii_is_citext(Oid type);
-
 /* raise unless this is a table whose columns the caller may protect */
 extern void cpii_protect_check_table(Relation rel);
 
@@ -56,6 +53,9 @@ extern void cpii_protect_check(List *tables, CpiiGroup *group, bool online);
  * False when it is no constant: an expression would work on clear text.
  */
 extern bool cpii_protect_default(Oid relid, AttrNumber attnum, char **token);
+
+/* does the default call what is neither the server's, citext's nor ours? */
+extern bool cpii_default_is_foreign(Oid relid, AttrNumber attnum);
 
 /*
  * Statements that give partitions and inheriting tables their own defaults of

@@ -8,16 +8,12 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/transam.h"
 #include "catalog/catalog.h"
-#include "catalog/dependency.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -27,7 +23,7 @@
 #include "base/compat.h"
 #include "base/internal.h"
 #include "crypto/keyring.h"
-#include "policy/column_job.h"
+#include "policy/foreign_code.h"
 #include "policy/policy.h"
 #include "policy/protect.h"
 #include "sealed/seal.h"
@@ -39,16 +35,6 @@ typedef struct Facts
 	bool		any;
 	bool		dependents;		/* other objects use the clear text */
 } Facts;
-
-/* the extension's own: a type of somebody else could bring a cast along */
-bool
-cpii_is_citext(Oid type)
-{
-	Oid			extension = get_extension_oid("citext", true);
-
-	return OidIsValid(extension) &&
-		getExtensionOfObject(TypeRelationId, type) == extension;
-}
 
 /* types whose text form is the value people mean */
 static bool
@@ -268,16 +254,14 @@ add_constraints_and_indexes(Facts *facts, Oid relid, const CpiiProtect *column)
 					   relid, column->attnum));
 }
 
-/* a value of a type that somebody may have made a cast for */
-static bool
-has_foreign_type(Node *node, void *context)
+bool
+cpii_default_is_foreign(Oid relid, AttrNumber attnum)
 {
-	if (node == NULL)
-		return false;
-	if (IsA(node, Const) && castNode(Const, node)->consttype >= FirstNormalObjectId &&
-		!cpii_is_citext(castNode(Const, node)->consttype))
-		return true;
-	return cpii_calls_foreign(node) || expression_tree_walker(node, has_foreign_type, context);
+	char	   *tree = names("SELECT d.adbin::pg_catalog.text FROM pg_catalog.pg_attrdef d"
+							 " WHERE d.adrelid = $1 AND d.adnum = $2",
+							 relid, attnum);
+
+	return tree != NULL && cpii_casts_foreign(stringToNode(tree));
 }
 
 bool
@@ -287,9 +271,6 @@ cpii_protect_default(Oid relid, AttrNumber attnum, char **token)
 							 " FROM pg_catalog.pg_attrdef d WHERE d.adrelid = $1 AND d.adnum = $2",
 							 relid, attnum);
 
-	char	   *tree = names("SELECT d.adbin::pg_catalog.text FROM pg_catalog.pg_attrdef d"
-							 " WHERE d.adrelid = $1 AND d.adnum = $2",
-							 relid, attnum);
 
 	*token = NULL;
 	if (expr == NULL || strncmp(expr, "NULL", 4) == 0)
@@ -298,7 +279,7 @@ cpii_protect_default(Oid relid, AttrNumber attnum, char **token)
 	if (expr[0] != '\'' || strchr(expr, '(') != NULL)
 		return false;
 	/* that cast is not always shown, and it is run with our rights */
-	if (has_foreign_type(stringToNode(tree), NULL))
+	if (cpii_default_is_foreign(relid, attnum))
 		return false;
 	cpii_internal_execute(psprintf("SELECT courier_pii.seal((%s)::pg_catalog.text, -1, false)::courier_pii.sealed", expr),
 						  0, NULL, NULL, NULL, true, 1);

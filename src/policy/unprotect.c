@@ -120,6 +120,12 @@ clear_default(Relation rel, AttrNumber attnum)
 	expr = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	if (strncmp(expr, "NULL", 4) == 0)
 		return NULL;
+	/* it would be run with our rights */
+	if (cpii_default_is_foreign(RelationGetRelid(rel), attnum))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot open the default of the column, which calls functions of others"),
+				 errhint("Drop the default first.")));
 	cpii_internal_execute(psprintf("SELECT pg_catalog.quote_literal(courier_pii.open_existing((%s)::courier_pii.sealed))", expr),
 						  0, NULL, NULL, NULL, false, 1);
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
