@@ -66,17 +66,20 @@ CREATE FUNCTION courier_pii.sealed_eq(courier_pii.sealed, courier_pii.sealed) RE
     AS 'MODULE_PATHNAME', 'cpii_sealed_eq' LANGUAGE c STABLE STRICT LEAKPROOF PARALLEL SAFE
     SUPPORT courier_pii.sealed_eq_support;
 CREATE FUNCTION courier_pii.sealed_ne(courier_pii.sealed, courier_pii.sealed) RETURNS boolean
-    AS 'MODULE_PATHNAME', 'cpii_sealed_ne' LANGUAGE c STABLE STRICT LEAKPROOF PARALLEL SAFE;
+    AS 'MODULE_PATHNAME', 'cpii_sealed_ne' LANGUAGE c STABLE STRICT LEAKPROOF PARALLEL SAFE
+    SUPPORT courier_pii.sealed_eq_support;
 CREATE FUNCTION courier_pii.sealed_eq(courier_pii.sealed, text) RETURNS boolean
     AS 'MODULE_PATHNAME', 'cpii_sealed_eq_text' LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
     SUPPORT courier_pii.sealed_eq_support;
 CREATE FUNCTION courier_pii.sealed_ne(courier_pii.sealed, text) RETURNS boolean
-    AS 'MODULE_PATHNAME', 'cpii_sealed_ne_text' LANGUAGE c STABLE STRICT PARALLEL RESTRICTED;
+    AS 'MODULE_PATHNAME', 'cpii_sealed_ne_text' LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
+    SUPPORT courier_pii.sealed_eq_support;
 CREATE FUNCTION courier_pii.sealed_eq(text, courier_pii.sealed) RETURNS boolean
     AS 'MODULE_PATHNAME', 'cpii_text_eq_sealed' LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
     SUPPORT courier_pii.sealed_eq_support;
 CREATE FUNCTION courier_pii.sealed_ne(text, courier_pii.sealed) RETURNS boolean
-    AS 'MODULE_PATHNAME', 'cpii_text_ne_sealed' LANGUAGE c STABLE STRICT PARALLEL RESTRICTED;
+    AS 'MODULE_PATHNAME', 'cpii_text_ne_sealed' LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
+    SUPPORT courier_pii.sealed_eq_support;
 CREATE FUNCTION courier_pii.sealed_lt(courier_pii.sealed, courier_pii.sealed) RETURNS boolean
     AS 'MODULE_PATHNAME', 'cpii_sealed_lt' LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
 CREATE FUNCTION courier_pii.sealed_le(courier_pii.sealed, courier_pii.sealed) RETURNS boolean

@@ -60,6 +60,11 @@ EXPLAIN (COSTS OFF) SELECT id FROM again WHERE phone = '13800000007'::text AND i
 SELECT id FROM again WHERE phone = '13800001007'::text AND id > 19000;
 SELECT count(*), min(id), max(id) FROM again WHERE phone = '13800000007'::text OR other = '13900000007'::text OR id = 3;
 SELECT count(*) FROM again WHERE NOT (phone = '13800000007'::text OR other = '13900000007'::text);
+-- NOT of an inequality is a search
+EXPLAIN (COSTS OFF) SELECT id FROM again WHERE NOT phone <> '13800000007'::text;
+SELECT count(*), min(id), max(id) FROM again WHERE NOT phone <> '13800000007';
+SELECT count(*) FROM again WHERE NOT (phone NOT IN ('13800000007') OR id < 1000 OR phone <> ALL ('{13800000007,13800000008}'::text[]));
+SELECT count(*), count(*) FILTER (WHERE '13800000007' <> phone) FROM again WHERE phone <> '13800000007'::text;
 SELECT courier_pii.create_masked_view('again', 'regress_compact_view');
 EXPLAIN (COSTS OFF) SELECT id FROM regress_compact_view.again WHERE phone = '13800000007' OR other = '13900000007';
 SELECT count(*) FROM regress_compact_view.again WHERE phone = '13800000007' OR other = '13900000007';

@@ -134,6 +134,35 @@ make_search(Node *value, int class_id, Node *other, bool of_text,
 										 through_view), -1, o);
 }
 
+/* is it the function of one of our "<>"? */
+static bool
+is_inequality(Oid function, const CpiiOids *o)
+{
+	return function == get_opcode(o->ne_operator) ||
+		function == get_opcode(o->ne_text_operator) ||
+		function == get_opcode(get_commutator(o->ne_text_operator));
+}
+
+/* a search turned round: not this key, or none of these */
+static Node *
+negate_search(Node *search, const CpiiOids *o)
+{
+	if (IsA(search, OpExpr))
+	{
+		((OpExpr *) search)->opno = o->ne_operator;
+		((OpExpr *) search)->opfuncid = get_opcode(o->ne_operator);
+	}
+	else
+	{
+		ScalarArrayOpExpr *all = castNode(ScalarArrayOpExpr, search);
+
+		all->opno = o->ne_operator;
+		all->opfuncid = get_opcode(o->ne_operator);
+		all->useOr = false;
+	}
+	return search;
+}
+
 Node *
 cpii_make_search(Node *value, int class_id, Node *text, bool through_view)
 {
@@ -187,7 +216,9 @@ cpii_prepare_array_search(ScalarArrayOpExpr *clause)
 }
 
 /*
- * Support function of sealed = sealed, sealed = text and text = sealed.
+ * Support function of "=" and "<>" of sealed and sealed, sealed and text, text
+ * and sealed.  "<>" as well, because NOT (value <> token) becomes value = token
+ * without asking us again, and an index does not know tokens.
  */
 Datum
 cpii_sealed_eq_support(PG_FUNCTION_ARGS)
@@ -230,6 +261,8 @@ cpii_sealed_eq_support(PG_FUNCTION_ARGS)
 					result = make_search(value, class_id, other, false, false, o);
 				else if (type == TEXTOID)
 					result = cpii_make_search(value, class_id, other, false);
+				if (result != NULL && is_inequality(call->funcid, o))
+					result = negate_search(result, o);
 			}
 		}
 	}
