@@ -171,6 +171,17 @@ SELECT courier_pii.unprotect_column('k', 'phone');
 SELECT courier_pii.unprotect_column('p', 'phone');
 SELECT * FROM made WHERE relname ~ '^k_[a-np-z]' OR relname ~ '^p.*(phone|mine|alone)';
 SELECT inhrelid::regclass, inhparent::regclass FROM pg_inherits WHERE inhparent::regclass::text ~ '^p.*_phone' ORDER BY inhrelid::regclass::text COLLATE "C";
+-- also one that the table is clustered on; not what is made of tags otherwise
+CREATE TABLE kc (id int, phone courier_pii.phone);
+INSERT INTO kc VALUES (1, '13800000001');
+CREATE INDEX kc_tag ON kc (courier_pii.search_tag(phone));
+CREATE INDEX kc_length ON kc (length(courier_pii.search_tag(phone)));
+CREATE INDEX kc_hash ON kc USING hash (courier_pii.search_tag(phone));
+ALTER TABLE kc CLUSTER ON kc_tag;
+SELECT courier_pii.unprotect_column('kc', 'phone');
+DROP INDEX kc_length, kc_hash;
+SELECT courier_pii.unprotect_column('kc', 'phone');
+\d kc
 
 -- emptied quicker
 SELECT courier_pii.unprotect_column('t', 'phone'), courier_pii.unprotect_column('o', 'phone'), courier_pii.unprotect_column('again', 'phone'), courier_pii.unprotect_column('again', 'other');

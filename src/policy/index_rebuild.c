@@ -87,7 +87,8 @@ is_tag(Relation rel, AttrNumber column)
 
 /*
  * An index on this column alone, or on its tags alone, that nothing but plans
- * relies on?
+ * relies on?  One on tags can be no index of anything else, so it goes back to
+ * the column whatever its state.
  */
 static bool
 is_plain(Oid index, const char *column, bool of_tags)
@@ -98,8 +99,9 @@ is_plain(Oid index, const char *column, bool of_tags)
 	bool		result;
 
 	result = rel->rd_rel->relam == BTREE_AM_OID && form->indnatts == 1 &&
-		form->indisvalid && !form->indisunique && !form->indisprimary &&
-		!form->indisexclusion && !form->indisclustered && !form->indisreplident &&
+		(of_tags || (form->indisvalid && !form->indisclustered)) &&
+		!form->indisunique && !form->indisprimary &&
+		!form->indisexclusion && !form->indisreplident &&
 		(of_tags ? is_tag(rel, attnum) : form->indkey.values[0] == attnum) &&
 		!OidIsValid(get_index_constraint(index));
 	index_close(rel, AccessShareLock);
@@ -119,6 +121,12 @@ all_plain(Oid index, const char *column, bool of_tags)
 		if (!is_plain(lfirst_oid(lc), column, of_tags))
 			return false;
 	return true;
+}
+
+bool
+cpii_index_is_of_tags(Oid index, const char *column)
+{
+	return all_plain(index, column, true);
 }
 
 bool
@@ -223,6 +231,7 @@ typedef struct TakenIndex
 	IndexStmt  *stmt;
 	char	   *parent;			/* the index it is attached to, qualified, or NULL */
 	char	   *comment;
+	bool		clustered;
 } TakenIndex;
 
 static char *
@@ -241,6 +250,7 @@ take_index(Oid index, const char *column, bool protecting)
 	replace_column(taken->stmt->indexParams, column, column);
 	set_tag(taken->stmt, column, protecting);
 	taken->comment = GetComment(index, RelationRelationId, 0);
+	taken->clustered = get_index_isclustered(index);
 	if (get_rel_relispartition(index))
 		taken->parent = qualified_name(get_partition_parent(index, false));
 	return taken;
@@ -296,6 +306,11 @@ cpii_indexes_make(List *list)
 		if (taken->comment != NULL)
 			CreateComments(get_relname_relid(name, get_namespace_oid(schema, false)),
 						   RelationRelationId, 0, taken->comment);
+		if (taken->clustered)
+			cpii_internal_execute(psprintf("ALTER TABLE %s CLUSTER ON %s",
+										   quote_qualified_identifier(schema, taken->stmt->relation->relname),
+										   quote_identifier(name)),
+								  0, NULL, NULL, NULL, false, 0);
 		if (taken->parent != NULL)
 			cpii_internal_execute(psprintf("ALTER INDEX %s ATTACH PARTITION %s",
 										   taken->parent, qualified),

@@ -86,6 +86,9 @@ extern void cpii_index_create(IndexStmt *stmt);
 extern bool cpii_index_create_concurrently(Oid index, AttrNumber column,
 										   AttrNumber by, const char *name);
 
+/* is it, with all indexes that it is attached to, on the column's tags alone? */
+extern bool cpii_index_is_of_tags(Oid index, const char *column);
+
 /*
  * Around one ALTER TABLE that protects a column, or unprotects it: drop plain
  * indexes of the table, its partitions and children, and make them again as

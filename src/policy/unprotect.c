@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * unprotect.c
- *	  unprotect_column: a sealed column becomes a text column again, and hash
- *	  indexes on it alone become btree indexes.
+ *	  unprotect_column: a sealed column becomes a text column again, and indexes
+ *	  on its search tags become indexes on it.
  *
  * Once the duties are sealed this needs a ticket of kind "unprotect".  The
  * function that opens values works only while unprotect_column runs.
@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
@@ -64,11 +65,27 @@ cpii_open_existing(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(result);
 }
 
+/* indexes that are made again on the column, see cpii_indexes_take */
+static Datum
+indexes_of_tags(Relation rel, const char *column)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	Datum	   *elems = palloc(sizeof(Datum) * (list_length(indexes) + 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+		if (cpii_index_is_of_tags(lfirst_oid(lc), column))
+			elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	return PointerGetDatum(construct_array(elems, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+}
+
 static void
 refuse_dependents(Relation rel, const char *column, AttrNumber attnum)
 {
-	Oid			types[2] = {REGCLASSOID, INT2OID};
-	Datum		values[2] = {ObjectIdGetDatum(RelationGetRelid(rel)), Int16GetDatum(attnum)};
+	Oid			types[3] = {REGCLASSOID, INT2OID, OIDARRAYOID};
+	Datum		values[3] = {ObjectIdGetDatum(RelationGetRelid(rel)), Int16GetDatum(attnum),
+	indexes_of_tags(rel, column)};
 	StringInfoData list;
 
 	cpii_internal_execute("SELECT DISTINCT CASE WHEN d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
@@ -85,12 +102,9 @@ refuse_dependents(Relation rel, const char *column, AttrNumber attnum)
 						  " OR EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass"
 						  "   AND k.oid = d.objid AND k.contype IN ('c', 'f', 'x'))"
 						  " OR i.indpred::pg_catalog.text ~ (':varattno (0|' || $2::pg_catalog.text || ') ')"
-	/* plain indexes on the tags become indexes on the column again */
-						  " OR (i.indexprs::pg_catalog.text ~ (':varattno (0|' || $2::pg_catalog.text || ') ') AND NOT (i.indnatts = 1 AND NOT i.indisunique AND EXISTS (SELECT 1 FROM pg_catalog.pg_depend g"
-						  "   WHERE g.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND g.objid = i.indexrelid AND g.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass"
-						  "   AND g.refobjid = 'courier_pii.search_tag(courier_pii.sealed)'::pg_catalog.regprocedure))))"
+						  " OR (i.indexprs::pg_catalog.text ~ (':varattno (0|' || $2::pg_catalog.text || ') ') AND i.indexrelid <> ALL ($3)))"
 						  " ORDER BY 1",
-						  2, types, values, NULL, false, 0);
+						  3, types, values, NULL, false, 0);
 	if (SPI_processed == 0)
 		return;
 	initStringInfo(&list);
