@@ -34,6 +34,7 @@
 #include "base/secret.h"
 #include "base/session.h"
 #include "base/settings.h"
+#include "base/ticket.h"
 #include "crypto/keyring.h"
 #include "mask/mask.h"
 #include "policy/canary.h"
@@ -478,7 +479,7 @@ cpii_effective_disclosures(PG_FUNCTION_ARGS)
 static bool
 setting_up(void)
 {
-	return superuser_arg(cpii_session_actor()->login);
+	return !cpii_duties_sealed() && superuser_arg(cpii_session_actor()->login);
 }
 
 /*

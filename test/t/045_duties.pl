@@ -57,6 +57,8 @@ $node->safe_psql($db, q{
 
 # ---- sealing ----
 
+my $search = q{SELECT id FROM parcel WHERE phone = '13800000007'};
+is($node->safe_psql($db, $search), '7', 'a superuser who sets up searches a table');
 is(error_as($node, 'clerk', 'SELECT courier_pii.seal_duties()'), '42501', 'not everybody seals');
 is(error_as($node, 'feng', 'SELECT courier_pii.seal_duties()'), '55000', 'a holder who is not in the register does not count');
 $node->safe_psql($db, q{SELECT courier_pii.hire('P1', 'Chen', 'chen', 'HQ', NULL)});
@@ -75,6 +77,9 @@ sub refused_now
 	is(as_super(q{SELECT courier_pii.grant_disclosure('clerk', 'phone', 'clear')}), 'PI006', "a superuser grants nothing $when");
 	is(as_super(q{SELECT courier_pii.appoint('pii_auditor', 'clerk')}), 'PI006', "and appoints nobody $when");
 	is(as_super(q{SELECT courier_pii.hire('X1', 'X', 'clerk', 'HQ', NULL)}), 'PI006', "and hires nobody $when");
+	is(as_super($search), '42501', "and searches no table $when");
+	is(as_super(q{SELECT id FROM parcel WHERE NOT phone <> ALL ('{13800000007}'::text[])}), '42501', "in no way $when");
+	is(as_super(q{SELECT id FROM parcel WHERE courier_pii.tail4(phone) = courier_pii.tail4_of('phone', '0007')}), '42501', "nor by the last characters $when");
 	return;
 }
 
