@@ -121,6 +121,7 @@ OBJS = \
 	src/policy/gate.o \
 	src/policy/exposure.o \
 	src/policy/index_rebuild.o \
+	src/policy/job_batches.o \
 	src/policy/job_update.o \
 	src/policy/key_command.o \
 	src/policy/lift.o \

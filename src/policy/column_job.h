@@ -87,6 +87,8 @@ extern void cpii_job_refuse_prepared(CpiiJob *job, const char *detail);
 extern void cpii_job_lock_tables(List *relids, LOCKMODE mode);
 extern void cpii_job_lock_table(Oid relid, LOCKMODE mode);
 
+/* ---- job_batches.c ---- */
+
 /*
  * Run an UPDATE, with $1 and $2 the first and last tid of each range of blocks,
  * over all parts from where the job is.  The statement is made for each part.
