@@ -22,6 +22,11 @@ CREATE INDEX again_phone ON again (phone);
 CREATE INDEX again_other ON again (other);
 CREATE INDEX again_late ON again (phone) WHERE id > 19000;
 SELECT pg_relation_size('again_phone') AS plain_again \gset
+CREATE TABLE halves (id int, phone courier_pii.phone) PARTITION BY HASH (id);
+CREATE TABLE half_1 PARTITION OF halves FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE half_2 PARTITION OF halves FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+CREATE INDEX ON halves (courier_pii.search_tag(phone));
+INSERT INTO halves SELECT id, phone FROM again WHERE id <= 2000;
 SELECT courier_pii.protect_columns('again', '{"phone": "phone", "other": "phone"}');
 SELECT pg_relation_size('again_phone') <= 1.3 * :plain_again AS small;
 SELECT courier_pii.protect_column('t', 'phone', 'phone');
@@ -84,7 +89,19 @@ SELECT count(*) FROM again WHERE phone = '13800000007'::text;
 SELECT count(*) FROM again WHERE phone = '13800000007';
 SELECT count(*) FROM regress_compact_view.again WHERE phone = '13800000007';
 SELECT count(*) FROM (VALUES ('13800000007')) v (p) LEFT JOIN again a ON a.phone = v.p;
+SELECT count(*) FROM halves WHERE phone = '13800000007'::text;
+SELECT count(*) FROM again a JOIN halves h ON h.id = a.id WHERE a.phone = '13800000007'::text OR h.phone = '13800000007'::text;
 SELECT count(*) FROM again WHERE phone = '13800000007'::text OR other = '13900000007'::text;
+SELECT count(*) FROM halves WHERE phone IN ('13800000007', '13800000008');
+DO $$BEGIN
+	FOR i IN 1 .. 3 LOOP
+		BEGIN
+			PERFORM 1 FROM again WHERE phone = '13800000007'::text OR other = '13900000007'::text;
+			RAISE 'not refused';
+		EXCEPTION WHEN SQLSTATE 'PI001' THEN NULL;
+		END;
+	END LOOP;
+END$$;
 SET enable_bitmapscan = off;
 SELECT count(*) FROM again WHERE phone = '13800000007'::text;
 SET enable_indexscan = off;

@@ -57,6 +57,15 @@ cpii_subject_tag(int class_id, const char *value, size_t len,
 	memcpy(tag, encoded, CPII_SUBJECT_TAG_LEN);
 }
 
+static bool
+is_listed(const CpiiSubjects *list, const char tag[CPII_SUBJECT_TAG_LEN])
+{
+	for (int i = 0; i < list->n; i++)
+		if (memcmp(list->tag[i], tag, CPII_SUBJECT_TAG_LEN) == 0)
+			return true;
+	return false;
+}
+
 void
 cpii_subject_add(CpiiSubjects *list, int class_id, const char *value, size_t len)
 {
@@ -71,11 +80,20 @@ cpii_subject_add(CpiiSubjects *list, int class_id, const char *value, size_t len
 	else
 	{
 		cpii_subject_tag(class_id, value, len, tag);
-		for (int i = 0; i < list->n; i++)
-			if (memcmp(list->tag[i], tag, sizeof(tag)) == 0)
-				return;
-		memcpy(list->tag[list->n++], tag, sizeof(tag));
+		if (!is_listed(list, tag))
+			memcpy(list->tag[list->n++], tag, sizeof(tag));
 	}
+}
+
+bool
+cpii_subject_was_searched(int class_id, const char *value, size_t len)
+{
+	char		tag[CPII_SUBJECT_TAG_LEN];
+
+	if (cpii_subjects.searched.n == 0 || len == 0)
+		return false;
+	cpii_subject_tag(class_id, value, len, tag);
+	return is_listed(&cpii_subjects.searched, tag);
 }
 
 void

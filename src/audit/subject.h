@@ -55,6 +55,12 @@ cpii_subject_shown(int class_id, const char *value, size_t len)
 
 extern void cpii_subject_searched(int class_id, const char *value, size_t len);
 
+/*
+ * Is the value known as one that the statement has searched for?  False when
+ * it searched for more values than are kept.
+ */
+extern bool cpii_subject_was_searched(int class_id, const char *value, size_t len);
+
 static inline void
 cpii_subject_reset(void)
 {

@@ -502,7 +502,13 @@ search_probe(int class_id, bool through_view, const char *text, size_t len)
 				 errmsg("permission denied to search values of class \"%s\"",
 						cpii_class_name(class_id)),
 				 errhint("Ask a security administrator for a disclosure that is searchable.")));
-	cpii_statement_probe(class_id);
+	/*
+	 * A value counts once in a statement, however many partitions and indexes
+	 * its plan looks into.  It is noted after the limit was asked for: what the
+	 * limit refused is refused again.
+	 */
+	if (text == NULL || !cpii_subject_was_searched(class_id, text, len))
+		cpii_statement_probe(class_id);
 	if (text != NULL)
 		cpii_subject_searched(class_id, text, len);
 }
