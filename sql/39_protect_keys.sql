@@ -333,7 +333,7 @@ SELECT courier_pii.set_search_scope('waybill_no', 'epoch');
 -- nothing of the clear text is in any of the files
 CHECKPOINT;
 SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'regress_keys'::regnamespace AND c.relkind IN ('r', 'i') AND c.relname !~ '^([a-jw]|par|kid|two)($|_)'
-	AND pg_read_binary_file(pg_relation_filepath(c.oid))::text ~ encode('SF1', 'hex');
+	AND pg_read_binary_file(pg_relation_filepath(c.oid))::text ~ '5346313[0-9]3[0-9]3[0-9]';
 SELECT count(*) FROM courier_pii.column_job;
 
 SET client_min_messages = error;

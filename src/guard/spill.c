@@ -515,7 +515,7 @@ cpii_spill_refused(void)
 	error = CopyErrorData();
 	/* as the server words it, before translation */
 	ours = error->message_id != NULL &&
-		strstr(error->message_id, "exceeds temp_file_limit") != NULL;
+		strstr(error->message_id, "temporary file size exceeds") != NULL;
 	FreeErrorData(error);
 	MemoryContextSwitchTo(old);
 	return ours;
