@@ -82,13 +82,32 @@ SET search_path = regress_upview;
 SELECT courier_pii.upsert('customer', '{"mobile": "13800000003", "name": "王芳"}', '{mobile}');
 SELECT courier_pii.upsert('customer', '{"id": 3, "visits": 7}', '{id}');
 INSERT INTO customer (mobile, name) VALUES ('13800000009', '赵六') RETURNING mobile, name;
+-- rows are found by the operator of the key, not by one of the writer
+\c - :superuser
+CREATE SCHEMA regress_upown AUTHORIZATION regress_courier_pii_clerk;
+CREATE DOMAIN regress_up.pad_code AS char(4);
+CREATE TABLE regress_up.parcel (a int, b regress_up.pad_code, phone courier_pii.phone, state int, PRIMARY KEY (a, b));
+INSERT INTO regress_up.parcel VALUES (1, 'ab', '13800138000', 1), (2, 'ac', '13800138001', 1);
+SELECT courier_pii.create_masked_view('regress_up.parcel', 'regress_upview');
+GRANT SELECT, UPDATE, DELETE ON regress_upview.parcel TO regress_courier_pii_clerk;
+GRANT USAGE ON SCHEMA regress_up TO regress_courier_pii_clerk;
+\c - regress_courier_pii_clerk
+CREATE FUNCTION regress_upown.equal(int, int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'my operator runs as %', current_user; RETURN true; END $$;
+CREATE FUNCTION regress_upown.equal(regress_up.pad_code, regress_up.pad_code) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'my operator runs as %', current_user; RETURN true; END $$;
+CREATE OPERATOR regress_upown.= (FUNCTION = regress_upown.equal, LEFTARG = int, RIGHTARG = int);
+CREATE OPERATOR regress_upown.= (FUNCTION = regress_upown.equal, LEFTARG = regress_up.pad_code, RIGHTARG = regress_up.pad_code);
+SET search_path = regress_upown, pg_catalog;
+UPDATE regress_upview.parcel SET state = 2 WHERE a < 2;
+DELETE FROM regress_upview.parcel WHERE a > 1;
+SELECT a, b, state FROM regress_upview.parcel;
+RESET search_path;
 \c - :superuser
 SELECT count(*) FROM regress_up.booking;
 SET client_min_messages = error;
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set empty :abs_srcdir '/' test/lib/empty.psql
 \i :empty
-DROP SCHEMA regress_up, regress_upview CASCADE;
+DROP SCHEMA regress_up, regress_upview, regress_upown CASCADE;
 SELECT courier_pii.revoke_disclosure('regress_courier_pii_clerk', 'phone');
 DROP OWNED BY regress_courier_pii_clerk, regress_courier_pii_entry;
 DROP ROLE regress_courier_pii_clerk, regress_courier_pii_entry;

@@ -16,10 +16,12 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_operator.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -34,6 +36,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
+#include "utils/syscache.h"
 
 #include "base/compat.h"
 #include "base/internal.h"
@@ -178,7 +181,7 @@ shown_as_it_is(Relation view, const char *column)
 }
 
 int
-cpii_row_identity(Relation view, Relation rel, AttrNumber *attnums)
+cpii_row_identity(Relation view, Relation rel, AttrNumber *attnums, Oid *operators)
 {
 	List	   *indexes = RelationGetIndexList(rel);
 	ListCell   *lc;
@@ -211,7 +214,11 @@ cpii_row_identity(Relation view, Relation rel, AttrNumber *attnums)
 		{
 			best = form->indnkeyatts;
 			for (int i = 0; i < best; i++)
+			{
 				attnums[i] = form->indkey.values[i];
+				operators[i] = get_opfamily_member(index->rd_opfamily[i], index->rd_opcintype[i],
+												   index->rd_opcintype[i], BTEqualStrategyNumber);
+			}
 			if (form->indisprimary)
 			{
 				index_close(index, AccessShareLock);
@@ -224,13 +231,41 @@ cpii_row_identity(Relation view, Relation rel, AttrNumber *attnums)
 	return best;
 }
 
+/*
+ * "column = $n" by the index's operator, whatever the writer's search_path
+ * finds: it is called with the rights of the view's owner.  Domains are
+ * compared as what is below them, lest an operator of their own be found.
+ */
+static void
+append_equal(StringInfo sql, Form_pg_attribute att, Oid operator, int n)
+{
+	Oid			base = getBaseType(att->atttypid);
+	HeapTuple	tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
+	Form_pg_operator form;
+	const char *as = "";
+
+	if (!HeapTupleIsValid(tup))
+		elog(ERROR, "key column has no equality operator");
+	form = (Form_pg_operator) GETSTRUCT(tup);
+	if (base != att->atttypid)
+		as = psprintf("::%s",
+					  format_type_extended(base, -1, FORMAT_TYPE_TYPEMOD_GIVEN |
+										   FORMAT_TYPE_FORCE_QUALIFY));
+	appendStringInfo(sql, "%s%s OPERATOR(%s.%s) $%d%s",
+					 quote_identifier(NameStr(att->attname)), as,
+					 quote_identifier(get_namespace_name(form->oprnamespace)),
+					 NameStr(form->oprname), n, as);
+	ReleaseSysCache(tup);
+}
+
 /* " WHERE key = $n AND ..." from the old row */
 static void
 append_identity(Statement *s, Relation view, Relation base, HeapTuple old)
 {
 	TupleDesc	viewdesc = RelationGetDescr(view);
 	AttrNumber	attnums[INDEX_MAX_KEYS];
-	int			n = cpii_row_identity(view, base, attnums);
+	Oid			operators[INDEX_MAX_KEYS];
+	int			n = cpii_row_identity(view, base, attnums, operators);
 
 	if (n == 0)
 		ereport(ERROR,
@@ -249,9 +284,8 @@ append_identity(Statement *s, Relation view, Relation base, HeapTuple old)
 		if (viewatt <= 0)
 			elog(ERROR, "key column is missing in the masked view");
 		value = heap_getattr(old, viewatt, viewdesc, &isnull);
-		appendStringInfo(&s->sql, "%s%s = $%d", i == 0 ? " WHERE " : " AND ",
-						 quote_identifier(NameStr(att->attname)),
-						 add_arg(s, att->atttypid, value, isnull));
+		appendStringInfoString(&s->sql, i == 0 ? " WHERE " : " AND ");
+		append_equal(&s->sql, att, operators[i], add_arg(s, att->atttypid, value, isnull));
 	}
 }
 

@@ -115,6 +115,7 @@ extern Oid	cpii_condition_table(const struct CpiiCondition *c, Oid relid,
 								 bool missing_ok);
 
 /* key columns by which a row of the view is found; 0 = no usable key */
-extern int	cpii_row_identity(Relation view, Relation rel, AttrNumber *attnums);
+extern int	cpii_row_identity(Relation view, Relation rel, AttrNumber *attnums,
+							  Oid *operators);
 
 #endif							/* CPII_POLICY_H */
