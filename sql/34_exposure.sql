@@ -63,6 +63,11 @@ INSERT INTO trap VALUES ('13800000001');
 ALTER TABLE trap ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY trap ON trap USING (shout(phone));
 CREATE VIEW trap_view AS SELECT phone FROM trap WHERE shout(phone);
+CREATE FUNCTION part(int) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN RAISE EXCEPTION 'my code runs as a superuser'; END IF; RETURN 'x'; END $$;
+ALTER TABLE trap OWNER TO regress_courier_pii_owner;
+CREATE INDEX ON trap ((phone || regress_adv.part(1)));
+CREATE INDEX ON trap (phone) WHERE phone > regress_adv.part(2);
+CREATE STATISTICS trap_parts ON (phone || regress_adv.part(3)) FROM trap;
 SELECT tbl, col, class, evidence, share FROM courier_pii.find_suspects() WHERE tbl = 'trap'::regclass;
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set empty :abs_srcdir '/' test/lib/empty.psql

@@ -4,9 +4,9 @@
  *	  The advisor: plain columns that look like personal data.
  *
  * Names of columns are judged first, then a bounded sample of the stored
- * values.  The sample is read with the rights of the extension's owner, since
- * the security administrator who asks may read no table: hence only tables are
- * read (no view, no foreign table, nothing that runs code of others), only
+ * values.  The sample is read past all rights, since the security administrator
+ * who asks may read no table: hence only tables are read, row by row and by no
+ * statement (no view, no foreign table, nothing that runs code of others), only
  * columns of built-in text and number types, and only shares come out, rounded
  * to twentieths, never a value.
  *
@@ -16,13 +16,16 @@
 
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
+#include "common/pg_prng.h"
+#include "executor/tuptable.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -55,6 +58,8 @@ typedef struct ColumnSample
 {
 	char	   *name;
 	Oid			type;			/* below domains */
+	AttrNumber	attnum;
+	Oid			output;
 	bool		sampled;
 	int			values;			/* not null, not empty */
 	int			hits[CPII_CLASS_LAST_SEALED + 1];	/* [0]: embedded */
@@ -109,6 +114,7 @@ list_columns(Relation rel, ColumnSample *columns)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		Oid			type;
+		bool		varlena;
 
 		if (att->attisdropped)
 			continue;
@@ -119,6 +125,8 @@ list_columns(Relation rel, ColumnSample *columns)
 		memset(&columns[n], 0, sizeof(ColumnSample));
 		columns[n].name = pstrdup(NameStr(att->attname));
 		columns[n].type = type;
+		columns[n].attnum = att->attnum;
+		getTypeOutputInfo(type, &columns[n].output, &varlena);
 		n++;
 	}
 	return n;
@@ -154,60 +162,80 @@ judge_value(ColumnSample *column, char *text)
 	}
 }
 
-/* the select list: casts of pg_catalog only, no code of others */
-static char *
-sample_query(Relation rel, ColumnSample *columns, int n, int rows)
-{
-	StringInfoData sql;
-	double		pages = rel->rd_rel->relpages;
-	double		tuples = rel->rd_rel->reltuples;
-	double		percent = 100;
-
-	/* some more pages than needed, for dead rows */
-	if (pages > 50 && tuples > 0)
-		percent = Max(Min(100, 400.0 * rows / tuples), 100.0 * 5 / pages);
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT ");
-	for (int i = 0; i < n; i++)
-		appendStringInfo(&sql, "%s%s::pg_catalog.text", i > 0 ? ", " : "",
-						 quote_identifier(columns[i].name));
-	appendStringInfo(&sql, " FROM ONLY %s", cpii_qualified_name(RelationGetRelid(rel)));
-	if (percent < 100)
-		appendStringInfo(&sql, " TABLESAMPLE pg_catalog.system (%.6f)", percent);
-	appendStringInfo(&sql, " LIMIT %d", rows);
-	return sql.data;
-}
-
-static void
-sample_table(Relation rel, ColumnSample *columns, int n, int rows)
+/* judge the rows of these blocks; how many rows are wanted still */
+static int
+sample_blocks(Relation rel, ColumnSample *columns, int n, BlockNumber first,
+			  BlockNumber last, int rows)
 {
 	MemoryContext values = AllocSetContextCreate(CurrentMemoryContext,
 												 "courier_pii sample",
 												 ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old;
+	MemoryContext old = MemoryContextSwitchTo(values);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan;
+	ItemPointerData from;
+	ItemPointerData until;
 
-	SPI_connect();
-	cpii_internal_execute(sample_query(rel, columns, n, rows), 0, NULL, NULL,
-						  NULL, true, 0);
-	old = MemoryContextSwitchTo(values);
-	for (uint64 row = 0; row < SPI_processed; row++)
+	ItemPointerSet(&from, first, FirstOffsetNumber);
+	ItemPointerSet(&until, last, MaxOffsetNumber);
+	MemoryContextSwitchTo(old);
+	scan = table_beginscan_tidrange(rel, GetActiveSnapshot(), &from, &until);
+	while (rows > 0 && table_scan_getnextslot_tidrange(scan, ForwardScanDirection, slot))
 	{
+		MemoryContext row = AllocSetContextCreate(values, "courier_pii sample row",
+												  ALLOCSET_DEFAULT_SIZES);
+
 		CHECK_FOR_INTERRUPTS();
+		old = MemoryContextSwitchTo(row);
 		for (int i = 0; i < n; i++)
 		{
-			char	   *text = SPI_getvalue(SPI_tuptable->vals[row],
-											SPI_tuptable->tupdesc, i + 1);
+			bool		isnull;
+			Datum		value = slot_getattr(slot, columns[i].attnum, &isnull);
 
-			if (text != NULL)
-				judge_value(&columns[i], text);
+			if (!isnull)
+				judge_value(&columns[i], OidOutputFunctionCall(columns[i].output, value));
 		}
-		MemoryContextReset(values);
+		MemoryContextSwitchTo(old);
+		MemoryContextDelete(row);
+		rows--;
 	}
-	MemoryContextSwitchTo(old);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextDelete(values);
+	return rows;
+}
+
+/*
+ * Blocks at equal distances, some more than needed for dead rows.  No statement
+ * reads them: planning one calls what indexes and statistics are made from.
+ */
+static void
+sample_table(Relation rel, ColumnSample *columns, int n, int rows)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
+	double		tuples = rel->rd_rel->reltuples;
+	BlockNumber wanted = blocks;
+
+	if (rel->rd_tableam->scan_set_tidrange == NULL)
+		return;
+	if (blocks > 50 && tuples > 0)
+		wanted = (BlockNumber) Min(blocks, Max(5, blocks * (4.0 * rows / tuples)));
+	if (wanted == blocks && blocks > 0)
+		(void) sample_blocks(rel, columns, n, 0, blocks - 1, rows);
+	else if (blocks > 0)
+	{
+		uint32		start = pg_prng_uint32(&pg_global_prng_state) % (blocks / wanted);
+
+		for (BlockNumber i = 0; i < wanted && rows > 0; i++)
+		{
+			BlockNumber block = start + (BlockNumber) ((uint64) i * blocks / wanted);
+
+			if (block < blocks)
+				rows = sample_blocks(rel, columns, n, block, block, rows);
+		}
+	}
 	for (int i = 0; i < n; i++)
 		columns[i].sampled = true;
-	SPI_finish();
-	MemoryContextDelete(values);
 }
 
 /* the class that the values suggest, and the share of them that do; 0 = none */
