@@ -139,6 +139,17 @@ INSERT INTO own VALUES (1, '13800000001');
 CREATE TRIGGER seek BEFORE UPDATE ON bait FOR EACH ROW EXECUTE FUNCTION seek();
 ALTER TABLE bait ENABLE ALWAYS TRIGGER seek;
 CALL courier_pii.protect_column_online('bait', 'phone', 'phone');
+-- planning what looks for rows that are left calls what is immutable in indexes
+CREATE FUNCTION part(int) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN RAISE EXCEPTION 'my code runs as a superuser'; END IF; RETURN 'x'; END $$;
+CREATE TABLE parts (id int, phone text);
+INSERT INTO parts VALUES (1, '13800000009');
+CREATE INDEX ON parts ((id::text || regress_reseal.part(1)));
+CREATE STATISTICS parts_st ON (id::text || regress_reseal.part(2)), id FROM parts;
+CALL courier_pii.protect_column_online('parts', 'phone', 'phone');
+CALL courier_pii.reseal('parts', 'phone');
+SET client_min_messages = error;
+DROP STATISTICS parts_st;
+DROP FUNCTION part(int) CASCADE;
 
 \c - :superuser
 SET client_min_messages = error;

@@ -113,4 +113,11 @@ extern void cpii_job_run_stragglers(CpiiJob *job, CpiiJobText condition,
 extern uint64 cpii_job_update(Oid relid, const char *sql, int nargs, Oid *types,
 							  Datum *values);
 
+/*
+ * One SELECT of a table with its owner's rights, inside SPI; the rows are in
+ * SPI_tuptable, their number is returned.
+ */
+extern uint64 cpii_table_read(Oid relid, const char *sql, int nargs, Oid *types,
+							  Datum *values, bool read_only, long count);
+
 #endif							/* CPII_COLUMN_JOB_H */

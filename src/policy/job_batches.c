@@ -139,10 +139,10 @@ run_stragglers_of(CpiiJob *job, Oid relid, CpiiJobText condition, CpiiJobText ch
 	{
 		Datum	   *tids;
 
-		cpii_internal_execute(psprintf("SELECT ctid FROM ONLY %s WHERE %s LIMIT " STRAGGLERS,
-									   table, condition(job)),
-							  0, NULL, NULL, NULL, true, 0);
-		n = SPI_processed;
+		n = cpii_table_read(relid,
+							psprintf("SELECT ctid FROM ONLY %s WHERE %s LIMIT " STRAGGLERS,
+									 table, condition(job)),
+							0, NULL, NULL, true, 0);
 		tids = palloc(sizeof(Datum) * Max(n, 1));
 		for (uint64 k = 0; k < n; k++)
 		{

@@ -1,12 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * job_update.c
- *	  The UPDATE statements of jobs, and the code of others that they call.
+ *	  Statements of ours on tables of others, and the code of others that they
+ *	  call: the UPDATE statements of jobs, and what is read.
  *
  * Whoever owns a table decides what an UPDATE of it calls: constraints, indexes
  * and triggers that fire always.  So it runs with the owner's rights and as a
  * security-restricted operation, as VACUUM and REINDEX do, never with those of
- * the extension's owner.  Where such code is called, the statement counts as one
+ * the extension's owner; so does a SELECT, whose planning alone evaluates what
+ * is immutable in indexes, constraints and statistics.  Where such code is called, the statement counts as one
  * of the person who runs the job, not as one of ours: that code is shown and may
  * search what it could in any other statement.
  *
@@ -17,6 +19,7 @@
 #include "access/genam.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -100,33 +103,80 @@ update_calls(Relation rel)
 		cpii_calls_foreign((Node *) RelationGetPartitionQual(rel));
 }
 
-uint64
-cpii_job_update(Oid relid, const char *sql, int nargs, Oid *types, Datum *values)
+/* planning calls what is immutable in indexes, constraints and statistics */
+static bool
+read_calls(Oid relid)
+{
+	bool		found = false;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		Relation	rel = table_open(lfirst_oid(lc), NoLock);
+		List	   *statistics = RelationGetStatExtList(rel);
+
+		/* what those are made from is not worth the look */
+		found = found || statistics != NIL || update_calls(rel);
+		list_free(statistics);
+		table_close(rel, NoLock);
+	}
+	return found;
+}
+
+/* as the table's owner; calls: does the statement call code of others? */
+static uint64
+run_as_owner(Oid owner, bool calls, bool replica, const char *sql, int nargs,
+			 Oid *types, Datum *values, bool read_only, long count)
 {
 	CpiiInternalState state;
-	Relation	rel;
-	bool		guarded;
 	int			rc;
 
-	/* whoever wants to give it another trigger, constraint or index waits */
-	rel = table_open(relid, RowExclusiveLock);
-	guarded = update_calls(rel);
 	cpii_internal_begin(&state);
-	(void) set_config_option("session_replication_role", "replica",
-							 PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
-	SetUserIdAndSecContext(rel->rd_rel->relowner,
+	if (replica)
+		(void) set_config_option("session_replication_role", "replica",
+								 PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
+	SetUserIdAndSecContext(owner,
 						   state.sec_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
-	table_close(rel, NoLock);
 	/* an error puts this right, too */
-	if (guarded)
+	if (calls)
 		cpii_internal_depth--;
-	rc = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
-	if (guarded)
+	rc = SPI_execute_with_args(sql, nargs, types, values, NULL, read_only, count);
+	if (calls)
 		cpii_internal_depth++;
 	cpii_internal_end(&state);
 	if (rc < 0)
 		elog(ERROR, "internal statement returned %s", SPI_result_code_string(rc));
 	return SPI_processed;
+}
+
+uint64
+cpii_job_update(Oid relid, const char *sql, int nargs, Oid *types, Datum *values)
+{
+	Relation	rel;
+	Oid			owner;
+	bool		calls;
+
+	/* whoever wants to give it another trigger, constraint or index waits */
+	rel = table_open(relid, RowExclusiveLock);
+	owner = rel->rd_rel->relowner;
+	calls = update_calls(rel);
+	table_close(rel, NoLock);
+	return run_as_owner(owner, calls, true, sql, nargs, types, values, false, 0);
+}
+
+uint64
+cpii_table_read(Oid relid, const char *sql, int nargs, Oid *types, Datum *values,
+				bool read_only, long count)
+{
+	Relation	rel;
+	Oid			owner;
+	bool		calls;
+
+	rel = table_open(relid, AccessShareLock);
+	owner = rel->rd_rel->relowner;
+	calls = read_calls(relid);
+	table_close(rel, NoLock);
+	return run_as_owner(owner, calls, false, sql, nargs, types, values, read_only, count);
 }

@@ -32,6 +32,7 @@
 #include "base/settings.h"
 #include "base/ticket.h"
 #include "crypto/keyring.h"
+#include "policy/column_job.h"
 #include "policy/key_command.h"
 #include "policy/protect_group.h"
 #include "sealed/seal.h"
@@ -309,12 +310,14 @@ column_in_need(int class_id, int epoch)
 	uint64		n;
 	char	  **names;
 	char	  **columns;
+	Oid		   *relids;
+	bool		isnull;
 	MemoryContext caller = CurrentMemoryContext;
 
 	SPI_connect();
 	args[0] = Int32GetDatum(class_id);
 	args[1] = ObjectIdGetDatum(cpii_sealed_type());
-	cpii_internal_execute("SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.quote_ident(a.attname)"
+	cpii_internal_execute("SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.quote_ident(a.attname), c.oid"
 						  " FROM pg_catalog.pg_attribute a"
 						  " JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid"
 						  " JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
@@ -327,21 +330,23 @@ column_in_need(int class_id, int epoch)
 	n = SPI_processed;
 	names = palloc(sizeof(char *) * Max(n, 1));
 	columns = palloc(sizeof(char *) * Max(n, 1));
+	relids = palloc(sizeof(Oid) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
 	{
 		names[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
 		columns[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
+		relids[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &isnull));
 	}
 	args[0] = Int32GetDatum(epoch);
 	for (uint64 i = 0; i < n && found == NULL; i++)
 	{
 		cpii_internal_execute(psprintf("LOCK TABLE ONLY %s IN SHARE MODE", names[i]),
 							  0, NULL, NULL, NULL, false, 0);
-		cpii_internal_execute(psprintf("SELECT 1 FROM ONLY %s"
-									   " WHERE courier_pii.epoch_of(%s::courier_pii.sealed) OPERATOR(pg_catalog.=) $1 LIMIT 1",
-									   names[i], columns[i]),
-							  1, argtypes, args, NULL, false, 1);
-		if (SPI_processed > 0)
+		if (cpii_table_read(relids[i],
+							psprintf("SELECT 1 FROM ONLY %s"
+									 " WHERE courier_pii.sealed_epoch(%s::courier_pii.sealed) OPERATOR(pg_catalog.=) $1 LIMIT 1",
+									 names[i], columns[i]),
+							1, argtypes, args, false, 1) > 0)
 			found = MemoryContextStrdup(caller, psprintf("%s.%s", names[i], columns[i]));
 	}
 	SPI_finish();

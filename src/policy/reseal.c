@@ -142,10 +142,10 @@ any_left(CpiiJob *job)
 	{
 		if (get_rel_name(job->parts[i]) == NULL)
 			continue;
-		cpii_internal_execute(psprintf("SELECT 1 FROM ONLY %s WHERE %s LIMIT 1",
-									   cpii_qualified_name(job->parts[i]), old_condition(job)),
-							  0, NULL, NULL, NULL, false, 1);
-		if (SPI_processed > 0)
+		if (cpii_table_read(job->parts[i],
+							psprintf("SELECT 1 FROM ONLY %s WHERE %s LIMIT 1",
+									 cpii_qualified_name(job->parts[i]), old_condition(job)),
+							0, NULL, NULL, false, 1) > 0)
 			return true;
 	}
 	return false;
