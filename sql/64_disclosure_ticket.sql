@@ -69,6 +69,38 @@ SELECT courier_pii.revoke_ticket(:rows);
 \c - regress_courier_pii_bob
 SET courier_pii.ticket = :rows;
 SELECT phone FROM regress_wide_view.t WHERE id = 1;
+-- what the owner of a table made runs as nobody else when rows are named
+\c - :superuser
+SET client_min_messages = error;
+GRANT CREATE ON SCHEMA regress_widen TO regress_courier_pii_cat;
+\c - regress_courier_pii_cat
+SET search_path = regress_widen;
+CREATE FUNCTION who(int) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN RAISE EXCEPTION 'my code runs as a superuser'; END IF; RETURN 'x'; END $$;
+CREATE TYPE code AS ENUM ('a', 'b');
+CREATE FUNCTION code_text(code) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'my cast runs as %', current_user; RETURN 'a'; END $$;
+CREATE CAST (code AS text) WITH FUNCTION code_text(code);
+CREATE TABLE w (id code PRIMARY KEY, no int NOT NULL, phone courier_pii.phone);
+INSERT INTO w VALUES ('a', 1, '13600136001'), ('b', 2, '13600136002');
+SET client_min_messages = error;
+CREATE INDEX ON w ((no::text || who(1)));
+\c - :superuser
+SET client_min_messages = error;
+SELECT courier_pii.create_masked_view('regress_widen.w', 'regress_wide_view');
+GRANT SELECT ON regress_wide_view.w TO regress_courier_pii_bob;
+\c - regress_courier_pii_bob
+SELECT courier_pii.request('disclosure', 'complaint', '{"class": "phone", "table": "regress_wide_view.w", "key": "id", "values": ["a"], "minutes": 5}') AS by_code,
+	courier_pii.request('disclosure', 'complaint', '{"class": "phone", "table": "regress_wide_view.w", "key": "no", "values": [2], "minutes": 5}') AS by_no \gset
+\c - regress_courier_pii_ann
+SELECT courier_pii.approve(:by_code), courier_pii.approve(:by_no);
+\c - regress_courier_pii_bob
+SET client_min_messages = error;
+SET courier_pii.ticket = :by_code;
+SELECT id, phone FROM regress_wide_view.w ORDER BY no;
+SET courier_pii.ticket = :by_no;
+SELECT id, phone FROM regress_wide_view.w ORDER BY no;
+\c - regress_courier_pii_cat
+SET client_min_messages = error;
+DROP FUNCTION regress_widen.who(int) CASCADE;
 \c - :superuser
 SET client_min_messages = warning;
 SELECT courier_pii.revoke_disclosure('regress_courier_pii_bob', 'id_number');
