@@ -170,9 +170,16 @@ set_tag(IndexStmt *stmt, const char *column, bool of_tags)
 static IndexStmt *
 statement_of(Oid index)
 {
-	List	   *parsed = raw_parser(pg_get_indexdef_string(index), RAW_PARSE_DEFAULT);
-	IndexStmt  *stmt = castNode(IndexStmt, linitial_node(RawStmt, parsed)->stmt);
+	int			guc_level = NewGUCNestLevel();
+	List	   *parsed;
+	IndexStmt  *stmt;
 
+	/* as it is read again in cpii_index_create: names of others are qualified */
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	parsed = raw_parser(pg_get_indexdef_string(index), RAW_PARSE_DEFAULT);
+	AtEOXact_GUC(true, guc_level);
+	stmt = castNode(IndexStmt, linitial_node(RawStmt, parsed)->stmt);
 	/* those of partitions are made one by one, and attached */
 	if (get_rel_relkind(index) == RELKIND_PARTITIONED_INDEX)
 		stmt->relation->inh = false;
