@@ -91,6 +91,12 @@ cpii_internal_process(void)
 	cpii_internal_depth = 1;
 }
 
+bool
+cpii_is_internal_process(void)
+{
+	return outermost_depth > 0;
+}
+
 void
 cpii_internal_begin(CpiiInternalState *state)
 {

@@ -20,6 +20,7 @@ extern PGDLLIMPORT int cpii_internal_depth;
 
 /* all that this process does from now on is internal, over commits and errors */
 extern void cpii_internal_process(void);
+extern bool cpii_is_internal_process(void);
 
 /*
  * > 0 while the planner runs and no executor runs below it: functions that

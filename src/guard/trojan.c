@@ -146,6 +146,7 @@ typedef struct CallState
 {
 	bool		untrusted;
 	bool		save_no_clear;
+	int			save_depth;		/* of our own statements; 0: none was under way */
 	Datum		previous;		/* belongs to the hook before ours */
 } CallState;
 
@@ -173,6 +174,20 @@ can_be_anybodys(Oid function)
 }
 
 /*
+ * Is this code of others in a statement of ours, such as that of an index that
+ * is built?  It is watched as in any other statement.  The list of trusted
+ * functions cannot be asked: statements of ours read it.
+ */
+static bool
+is_within_ours(Oid function)
+{
+	return cpii_internal_depth > 0 && function >= FirstNormalObjectId &&
+		cpii_preloaded && IsTransactionState() && !IsParallelWorker() &&
+		can_be_anybodys(function) &&
+		get_func_namespace(function) != cpii_schema_oid(true);
+}
+
+/*
  * The planner asks, too, before it inlines a function in SQL.  Inlining is
  * harmless: the query was looked at before, with its call of the function.
  */
@@ -181,13 +196,19 @@ cpii_needs_fmgr_hook(Oid function)
 {
 	if (prev_needs_fmgr_hook && (*prev_needs_fmgr_hook) (function))
 		return true;
-	return cpii_planning_depth == 0 && is_untrusted(function);
+	return cpii_planning_depth == 0 && (is_untrusted(function) || is_within_ours(function));
 }
 
 static void
 begin_call(CallState *state, Oid function)
 {
-	state->untrusted = is_untrusted(function);
+	state->save_depth = 0;
+	if (is_within_ours(function))
+	{
+		state->save_depth = cpii_internal_depth;
+		cpii_internal_depth = 0;
+	}
+	state->untrusted = state->save_depth == 0 && is_untrusted(function);
 	if (!state->untrusted)
 		return;
 	if (cpii_statement.open && !cpii_statement.no_clear &&
@@ -209,6 +230,11 @@ begin_call(CallState *state, Oid function)
 static void
 end_call(CallState *state)
 {
+	if (state->save_depth > 0)
+	{
+		cpii_internal_depth = state->save_depth;
+		state->save_depth = 0;
+	}
 	if (!state->untrusted)
 		return;
 	if (untrusted_calls > 0)

@@ -479,7 +479,8 @@ cpii_effective_disclosures(PG_FUNCTION_ARGS)
 static bool
 setting_up(void)
 {
-	return !cpii_duties_sealed() && superuser_arg(cpii_session_actor()->login);
+	return !cpii_duties_sealed() && !cpii_is_internal_process() &&
+		superuser_arg(cpii_session_actor()->login);
 }
 
 /*
