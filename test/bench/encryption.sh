@@ -118,8 +118,8 @@ fi
 
 # ---- the last four characters -------------------------------------------------
 
-# tail SIZE: on the table and through the masked view, against right(phone, 4)
-tail() {
+# tails SIZE ROWS: on the table and through the masked view, against right(phone, 4)
+tails() {
 	sql 6001 <<SQL >/dev/null
 CREATE INDEX ${1}_tail ON kept.$1 (courier_pii.tail4(phone));
 CREATE INDEX ${1}_right ON plain.$1 ("right"(phone, 4));
@@ -134,8 +134,8 @@ SQL
 	pair "last four characters, $2 rows: sealed table | plain" 0.66 1 "tail_kept_$1 6001 reader" "tail_plain_$1 6001 reader" -M prepared -T "$seconds"
 	pair "last four characters, $2 rows: masked view | plain" 0.66 1 "tail_masked_$1 6001 reader" "tail_plain_$1 6001 reader" -M prepared -T "$seconds"
 }
-tail parcel '200 000'
-[ "$short" = 1 ] || tail big '2 000 000'
+tails parcel '200 000'
+[ "$short" = 1 ] || tails big '2 000 000'
 
 # ---- storage --------------------------------------------------------------------
 
