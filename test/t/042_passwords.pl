@@ -279,7 +279,7 @@ my $before = $node->safe_psql($db, q{SELECT rolpassword FROM pg_authid WHERE rol
 (undef, undef, $err) = $node->psql($db, q{UPDATE pg_authid SET rolpassword = NULL WHERE rolname = 'person_4'});
 if ($err eq '')
 {
-	ok(wait_until($node, q{SELECT EXISTS (SELECT FROM courier_pii.password_change WHERE how = 'catalog')}, 60),
+	ok(wait_until($node, q{SELECT EXISTS (SELECT FROM courier_pii.password_change WHERE how = 'catalog')}, 180),
 		'a change of the catalog is found');
 	is(query_as($node, 'zheng_audit', q{SELECT must_change FROM courier_pii.accounts WHERE login_role = 'person_4'::regrole}), 't',
 		'and the password must be changed');
