@@ -127,10 +127,10 @@ VACUUM ANALYZE kept.$1;
 VACUUM ANALYZE plain.$1;
 SQL
 	for schema in kept masked; do
-		printf "\\\\set p random(1000, 9999)\nSELECT count(id) FROM %s.%s WHERE courier_pii.tail4(phone) = courier_pii.tail4_of('phone', ':p');\n" \
+		printf "\\\\set p random(1000, 9999)\nSELECT count(id) FROM %s.%s WHERE courier_pii.tail4(phone) = courier_pii.tail4_of('phone', :p);\n" \
 			$schema "$1" | write "tail_${schema}_$1"
 	done
-	printf "\\\\set p random(1000, 9999)\nSELECT count(id) FROM plain.%s WHERE \"right\"(phone, 4) = ':p';\n" "$1" | write "tail_plain_$1"
+	printf "\\\\set p random(1000, 9999)\nSELECT count(id) FROM plain.%s WHERE \"right\"(phone, 4) = :p;\n" "$1" | write "tail_plain_$1"
 	pair "last four characters, $2 rows: sealed table | plain" 0.66 1 "tail_kept_$1 6001 reader" "tail_plain_$1 6001 reader" -M prepared -T "$seconds"
 	pair "last four characters, $2 rows: masked view | plain" 0.66 1 "tail_masked_$1 6001 reader" "tail_plain_$1 6001 reader" -M prepared -T "$seconds"
 }
