@@ -37,6 +37,9 @@ extern void cpii_require_preload(void);
 
 /* OID of an object of schema courier_pii; InvalidOid when missing_ok */
 extern Oid	cpii_schema_oid(bool missing_ok);
+/* an oid[] of a list of them */
+extern Datum cpii_oid_array(List *oids);
+
 extern Oid	cpii_relation_oid(const char *name, bool missing_ok);
 /* owner of the extension (a superuser) */
 extern Oid	cpii_owner_oid(void);

@@ -50,6 +50,7 @@
 #include "base/internal.h"
 #include "policy/protect.h"
 #include "sealed/oids.h"
+#include "sealed/search.h"
 
 CPII_EXPORT void cpii_index_worker_main(Datum arg);
 
@@ -79,9 +80,7 @@ is_tag(Relation rel, AttrNumber column)
 	call = linitial_node(FuncExpr, expressions);
 	if (call->funcid != oids->search_tag)
 		return false;
-	arg = linitial(call->args);
-	while (IsA(arg, RelabelType))
-		arg = (Node *) ((RelabelType *) arg)->arg;
+	arg = cpii_strip_relabel(linitial(call->args));
 	return IsA(arg, Var) && ((Var *) arg)->varattno == column;
 }
 

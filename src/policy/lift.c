@@ -46,6 +46,7 @@
 #include "policy/lift_write.h"
 #include "policy/view_calls.h"
 #include "sealed/oids.h"
+#include "sealed/search.h"
 #include "sealed/seal.h"
 
 typedef struct LiftedColumn
@@ -225,15 +226,6 @@ make_row(LiftContext *context, Oid type)
 	return row;
 }
 
-/* the column itself: its domain tells the class */
-static Node *
-bare(Node *node)
-{
-	while (IsA(node, RelabelType))
-		node = (Node *) ((RelabelType *) node)->arg;
-	return node;
-}
-
 static Var *
 output_var(Var *like, AttrNumber attno, Node *expr)
 {
@@ -252,7 +244,7 @@ static Node *
 lifted_call(LiftContext *context, LiftedColumn *column, Var *var)
 {
 	FuncExpr   *call = copyObject(column->call);
-	Node	   *raw = bare(linitial(column->call->args));
+	Node	   *raw = cpii_strip_relabel(linitial(column->call->args));
 	Node	   *scope = lfourth(column->call->args);
 
 	linitial(call->args) =
@@ -351,7 +343,7 @@ lift_subquery(Query *query, int rtindex, const CpiiOids *oids)
 		LiftedColumn *column = lfirst(lc);
 		Node	   *scope = lfourth(column->call->args);
 
-		column->raw_attno = add_output(&context, bare(linitial(column->call->args)),
+		column->raw_attno = add_output(&context, cpii_strip_relabel(linitial(column->call->args)),
 									   "sealed");
 		if (!IsA(scope, Const))
 			column->scope_attno = add_output(&context, scope, "in_scope");

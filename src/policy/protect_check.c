@@ -411,23 +411,11 @@ mention_functions(Oid relid, const CpiiProtect *column)
 
 /* ---- foreign keys that are to be kept ---- */
 
-static Datum
-key_array(List *keys)
-{
-	Datum	   *oids = palloc(sizeof(Datum) * Max(list_length(keys), 1));
-	ListCell   *lc;
-	int			n = 0;
-
-	foreach(lc, keys)
-		oids[n++] = ObjectIdGetDatum(lfirst_oid(lc));
-	return PointerGetDatum(construct_array(oids, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
-}
-
 static char *
 key_names(List *keys, const char *condition)
 {
 	Oid			types[1] = {OIDARRAYOID};
-	Datum		values[1] = {key_array(keys)};
+	Datum		values[1] = {cpii_oid_array(keys)};
 
 	return joined(psprintf("SELECT pg_catalog.quote_ident(k.conname) FROM pg_catalog.pg_constraint k"
 						   " WHERE k.oid = ANY ($1) AND %s ORDER BY 1", condition),
@@ -475,7 +463,7 @@ add_shared_indexes(Facts *facts, const CpiiProtectTable *table)
 		namestrcpy(name, ((CpiiProtect *) lfirst(lc))->column);
 		columns[n++] = NameGetDatum(name);
 	}
-	values[0] = key_array(find_all_inheritors(table->relid, NoLock, NULL));
+	values[0] = cpii_oid_array(find_all_inheritors(table->relid, NoLock, NULL));
 	values[1] = PointerGetDatum(construct_array(columns, n, NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR));
 	add_fact(facts, "Indexes on two of the columns that are protected together, of",
 			 ((CpiiProtect *) linitial(table->columns))->label,

@@ -107,13 +107,10 @@ pairs_of(const CpiiGroupColumn *column)
 	Datum		values[2];
 	NameData	name;
 	List	   *tree = find_all_inheritors(column->relid, NoLock, NULL);
-	Datum	   *oids = palloc(sizeof(Datum) * list_length(tree));
 	List	   *pairs = NIL;
-	ListCell   *lc;
 	Oid			type;
 	Oid			ignored;
 	int32		typmod;
-	int			n = 0;
 
 	/* not there, or sealed already: whoever protects it is told so */
 	if (column->attnum == InvalidAttrNumber)
@@ -121,10 +118,8 @@ pairs_of(const CpiiGroupColumn *column)
 	get_atttypetypmodcoll(column->relid, column->attnum, &type, &typmod, &ignored);
 	if (cpii_class_of_type(type, typmod) != 0)
 		return NIL;
-	foreach(lc, tree)
-		oids[n++] = ObjectIdGetDatum(lfirst_oid(lc));
 	namestrcpy(&name, column->name);
-	values[0] = PointerGetDatum(construct_array(oids, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	values[0] = cpii_oid_array(tree);
 	values[1] = NameGetDatum(&name);
 	/* the server derives keys of its own for partitions on either side */
 	cpii_internal_execute("SELECT k.oid, k.conrelid, f.attname, k.confrelid, t.attname FROM pg_catalog.pg_constraint k"

@@ -93,17 +93,24 @@ cpii_swap_bool(uint64 row, int column)
 	return value != NULL && value[0] == 't';
 }
 
-/* run every statement that a query over tree and column gives */
-static void
-run_each(CpiiJob *job, const char *sql)
+List *
+cpii_swap_statements(CpiiJob *job, const char *sql)
 {
 	uint64		n = cpii_swap_query(job, sql);
-	char	  **statements = palloc(sizeof(char *) * Max(n, 1));
+	List	   *statements = NIL;
 
 	for (uint64 i = 0; i < n; i++)
-		statements[i] = cpii_swap_text(i, 1);
-	for (uint64 i = 0; i < n; i++)
-		cpii_swap_run(statements[i]);
+		statements = lappend(statements, cpii_swap_text(i, 1));
+	return statements;
+}
+
+void
+cpii_swap_run_all(List *statements)
+{
+	ListCell   *lc;
+
+	foreach(lc, statements)
+		cpii_swap_run(lfirst(lc));
 }
 
 /* ---- begin ---- */
@@ -115,16 +122,16 @@ prepare(CpiiJob *job)
 						   cpii_qualified_name(job->relid), cpii_swap_column(job),
 						   cpii_class_name(job->class_id)));
 	/* partitions inherit triggers, other children do not */
-	run_each(job, psprintf(CPII_SWAP_TREE "SELECT pg_catalog.format('CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %%I.%%I"
+	cpii_swap_run_all(cpii_swap_statements(job, psprintf(CPII_SWAP_TREE "SELECT pg_catalog.format('CREATE TRIGGER %s BEFORE INSERT OR UPDATE ON %%I.%%I"
 						   " FOR EACH ROW EXECUTE FUNCTION courier_pii.protect_sync(%%L, %%L, %%L)', n.nspname, c.relname, $2, %s, '%d')"
 						   " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 						   " WHERE NOT c.relispartition ORDER BY t.depth, t.oid",
-						   trigger_name(job), quote_literal_cstr(cpii_swap_name(job)), job->class_id));
+						   trigger_name(job), quote_literal_cstr(cpii_swap_name(job)), job->class_id)));
 	/* also where a replica or a restore writes */
-	run_each(job, psprintf(CPII_SWAP_TREE "SELECT pg_catalog.format('ALTER TABLE ONLY %%I.%%I ENABLE ALWAYS TRIGGER %s', n.nspname, c.relname)"
+	cpii_swap_run_all(cpii_swap_statements(job, psprintf(CPII_SWAP_TREE "SELECT pg_catalog.format('ALTER TABLE ONLY %%I.%%I ENABLE ALWAYS TRIGGER %s', n.nspname, c.relname)"
 						   " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 						   " WHERE $2 IS NOT NULL ORDER BY t.depth, t.oid",
-						   trigger_name(job)));
+						   trigger_name(job))));
 }
 
 void
@@ -192,13 +199,10 @@ cpii_swap_validate(CpiiJob *job)
 /* ---- the swap ---- */
 
 /* statements that give the column what the other one has beside its values */
-static char **
-column_extras(CpiiJob *job, int *count)
+static List *
+column_extras(CpiiJob *job)
 {
-	uint64		n;
-	char	  **list;
-
-	n = cpii_swap_query(job, CPII_SWAP_TREE
+	return cpii_swap_statements(job, CPII_SWAP_TREE
 			  "SELECT pg_catalog.format('COMMENT ON COLUMN %I.%I.%I IS %L', n.nspname, c.relname, $2, d.description)"
 			  " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 			  " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2"
@@ -221,11 +225,6 @@ column_extras(CpiiJob *job, int *count)
 			  " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2"
 			  " JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum] AND k.coninhcount = 0"
 			  " JOIN pg_catalog.pg_description d ON d.classoid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objoid = k.oid");
-	list = palloc(sizeof(char *) * Max(n, 1));
-	for (uint64 i = 0; i < n; i++)
-		list[i] = cpii_swap_text(i, 1);
-	*count = (int) n;
-	return list;
 }
 
 /*
@@ -233,13 +232,10 @@ column_extras(CpiiJob *job, int *count)
  * that is a constraint, with a name and its own ways; before, it is a mark, which
  * children have from their parent.
  */
-static char **
-not_null_again(CpiiJob *job, int *count)
+static List *
+not_null_again(CpiiJob *job)
 {
-	uint64		n;
-	char	  **list;
-
-	n = cpii_swap_query(job, CPII_SWAP_TREE
+	return cpii_swap_statements(job, CPII_SWAP_TREE
 			  "SELECT CASE WHEN k.oid IS NULL THEN pg_catalog.format('ALTER TABLE %I.%I ALTER COLUMN %I SET NOT NULL', n.nspname, c.relname, $2)"
 			  " ELSE pg_catalog.format('ALTER TABLE %I.%I ADD CONSTRAINT %I %s', n.nspname, c.relname, k.conname, pg_catalog.pg_get_constraintdef(k.oid)) END"
 			  " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -248,11 +244,6 @@ not_null_again(CpiiJob *job, int *count)
 			  " WHERE a.attnotnull AND COALESCE(k.coninhcount = 0, NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h"
 			  "  JOIN pg_catalog.pg_attribute p ON p.attrelid = h.inhparent AND p.attname = $2 WHERE h.inhrelid = c.oid AND p.attnotnull))"
 			  " ORDER BY t.depth, c.oid");
-	list = palloc(sizeof(char *) * Max(n, 1));
-	for (uint64 i = 0; i < n; i++)
-		list[i] = cpii_swap_text(i, 1);
-	*count = (int) n;
-	return list;
 }
 
 /* where the column stood, for views that are made later */
@@ -270,11 +261,11 @@ remember_place(CpiiJob *job)
 static void
 drop_triggers(CpiiJob *job)
 {
-	run_each(job, psprintf(CPII_SWAP_TREE "SELECT pg_catalog.format('DROP TRIGGER %s ON %%I.%%I', n.nspname, c.relname)"
+	cpii_swap_run_all(cpii_swap_statements(job, psprintf(CPII_SWAP_TREE "SELECT pg_catalog.format('DROP TRIGGER %s ON %%I.%%I', n.nspname, c.relname)"
 						   " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 						   " JOIN pg_catalog.pg_trigger g ON g.tgrelid = c.oid AND g.tgname = '%s' AND g.tgparentid = 0"
 						   " WHERE $2 IS NOT NULL ORDER BY t.depth, t.oid",
-						   trigger_name(job), trigger_name(job)));
+						   trigger_name(job), trigger_name(job))));
 }
 
 /* take the column's place, everything else being ready */
@@ -286,30 +277,24 @@ take_place(CpiiJob *job, CpiiSwapIndex *list, int n, char *deflt)
 	const char *sealed = cpii_swap_column(job);
 	List	   *ignored;
 	List	   *defaults = cpii_protect_part_defaults(job->relid, NameStr(job->col), &ignored);
-	ListCell   *lc;
-	char	  **extras;
-	int			nextras;
-	char	  **not_null;
-	int			nnot_null;
+	List	   *extras;
+	List	   *not_null;
 
-	extras = column_extras(job, &nextras);
-	not_null = not_null_again(job, &nnot_null);
+	extras = column_extras(job);
+	not_null = not_null_again(job);
 	remember_place(job);
 	drop_triggers(job);
 	cpii_swap_run(psprintf("ALTER TABLE %s DROP COLUMN %s", table, column));
 	cpii_swap_run(psprintf("ALTER TABLE %s RENAME COLUMN %s TO %s", table, sealed, column));
 	/* our constraint is the proof: no scan; one that names both columns is gone */
-	for (int i = 0; i < nnot_null; i++)
-		cpii_swap_run(not_null[i]);
+	cpii_swap_run_all(not_null);
 	cpii_swap_run(psprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", table, constraint_name(job)));
 	if (deflt != NULL)
 		cpii_swap_run(psprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s", table, column,
 							   quote_literal_cstr(deflt)));
-	foreach(lc, defaults)
-		cpii_swap_run(lfirst(lc));
+	cpii_swap_run_all(defaults);
 	cpii_swap_names(list, n);
-	for (int i = 0; i < nextras; i++)
-		cpii_swap_run(extras[i]);
+	cpii_swap_run_all(extras);
 }
 
 /* what one column needs to take its place */

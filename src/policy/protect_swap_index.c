@@ -172,19 +172,11 @@ cpii_swap_indexes(CpiiJob *job)
 void
 cpii_swap_drop_orphans(CpiiJob *job)
 {
-	uint64		n;
-	char	  **statements;
-
-	n = cpii_swap_query(job, CPII_SWAP_TREE "SELECT pg_catalog.format('DROP INDEX %I.%I', n.nspname, c.relname)"
+	cpii_swap_run_all(cpii_swap_statements(job, CPII_SWAP_TREE "SELECT pg_catalog.format('DROP INDEX %I.%I', n.nspname, c.relname)"
 						" FROM tree t JOIN pg_catalog.pg_index i ON i.indrelid = t.oid"
 						" JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 						" WHERE c.relname ~ '^courier_pii_ix_[0-9]+$' AND NOT c.relispartition AND $2 IS NOT NULL AND NOT EXISTS"
-						"  (SELECT 1 FROM pg_catalog.pg_index o WHERE o.indrelid = i.indrelid AND c.relname = 'courier_pii_ix_' || o.indexrelid::pg_catalog.text)");
-	statements = palloc(sizeof(char *) * Max(n, 1));
-	for (uint64 i = 0; i < n; i++)
-		statements[i] = cpii_swap_text(i, 1);
-	for (uint64 i = 0; i < n; i++)
-		cpii_swap_run(statements[i]);
+						"  (SELECT 1 FROM pg_catalog.pg_index o WHERE o.indrelid = i.indrelid AND c.relname = 'courier_pii_ix_' || o.indexrelid::pg_catalog.text)"));
 }
 
 /* ---- their names ---- */

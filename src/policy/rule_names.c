@@ -158,24 +158,11 @@ names_column(CpiiRuleCondition *one, List *relids, const char *column, const cha
 	return found;
 }
 
-static Datum
-oid_array(List *relids)
-{
-	Datum	   *elems = palloc(sizeof(Datum) * Max(list_length(relids), 1));
-	ListCell   *lc;
-	int			n = 0;
-
-	foreach(lc, relids)
-		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
-	return PointerGetDatum(construct_array(elems, n, OIDOID, sizeof(Oid), true,
-										   TYPALIGN_INT));
-}
-
 void
 cpii_follow_column_name(List *relids, const char *from, const char *to)
 {
 	Oid			types[3] = {OIDARRAYOID, TEXTOID, TEXTOID};
-	Datum		values[3] = {oid_array(relids), CStringGetTextDatum(from), CStringGetTextDatum(to)};
+	Datum		values[3] = {cpii_oid_array(relids), CStringGetTextDatum(from), CStringGetTextDatum(to)};
 	ListCell   *lc;
 
 	SPI_connect();
@@ -219,7 +206,7 @@ void
 cpii_forget_lost_columns(List *relids)
 {
 	Oid			types[1] = {OIDARRAYOID};
-	Datum		values[1] = {oid_array(relids)};
+	Datum		values[1] = {cpii_oid_array(relids)};
 
 	SPI_connect();
 	cpii_internal_execute("UPDATE courier_pii.masked_view_register m SET masks ="

@@ -69,15 +69,13 @@ cpii_open_existing(PG_FUNCTION_ARGS)
 static Datum
 indexes_of_tags(Relation rel, const char *column)
 {
-	List	   *indexes = RelationGetIndexList(rel);
-	Datum	   *elems = palloc(sizeof(Datum) * (list_length(indexes) + 1));
-	int			n = 0;
+	List	   *found = NIL;
 	ListCell   *lc;
 
-	foreach(lc, indexes)
+	foreach(lc, RelationGetIndexList(rel))
 		if (cpii_index_is_of_tags(lfirst_oid(lc), column))
-			elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
-	return PointerGetDatum(construct_array(elems, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+			found = lappend_oid(found, lfirst_oid(lc));
+	return cpii_oid_array(found);
 }
 
 static void

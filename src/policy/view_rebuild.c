@@ -68,14 +68,8 @@ cpii_masked_views_of(List *relids)
 {
 	Oid			types[1] = {OIDARRAYOID};
 	Datum		values[1];
-	Datum	   *elems = palloc(sizeof(Datum) * Max(list_length(relids), 1));
-	ListCell   *lc;
-	int			n = 0;
 
-	foreach(lc, relids)
-		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
-	values[0] = PointerGetDatum(construct_array(elems, n, OIDOID, sizeof(Oid),
-												true, TYPALIGN_INT));
+	values[0] = cpii_oid_array(relids);
 	return cpii_internal_oids("SELECT m.view::pg_catalog.oid FROM courier_pii.masked_view_register m"
 							  " JOIN pg_catalog.pg_class v ON v.oid = m.view AND v.relkind = 'v'"
 							  " WHERE m.tbl::pg_catalog.oid = ANY ($1) OR EXISTS"

@@ -30,8 +30,8 @@ PG_FUNCTION_INFO_V1(cpii_sealed_eqsel);
 CPII_EXPORT Datum cpii_sealed_eq_support(PG_FUNCTION_ARGS);
 CPII_EXPORT Datum cpii_sealed_eqsel(PG_FUNCTION_ARGS);
 
-static Node *
-strip_relabel(Node *node)
+Node *
+cpii_strip_relabel(Node *node)
 {
 	while (node && IsA(node, RelabelType))
 		node = (Node *) ((RelabelType *) node)->arg;
@@ -41,7 +41,7 @@ strip_relabel(Node *node)
 int
 cpii_expression_class(Node *node)
 {
-	node = strip_relabel(node);
+	node = cpii_strip_relabel(node);
 	if (node == NULL)
 		return 0;
 	return cpii_class_of_type(exprType(node), exprTypmod(node));
@@ -205,7 +205,7 @@ cpii_prepare_array_search(ScalarArrayOpExpr *clause)
 	}
 	else if (clause->opno == o->eq_operator || clause->opno == o->ne_operator)
 	{
-		array = strip_relabel(array);
+		array = cpii_strip_relabel(array);
 		if (is_search_key(array, o) || exprType(array) != o->sealed_array)
 			return (Node *) clause;
 		lsecond(clause->args) = make_key_call(o->search_keys_sealed,
@@ -253,7 +253,7 @@ cpii_sealed_eq_support(PG_FUNCTION_ARGS)
 				other = left;
 				class_id = rclass;
 			}
-			if (value != NULL && !is_search_key(strip_relabel(other), o))
+			if (value != NULL && !is_search_key(cpii_strip_relabel(other), o))
 			{
 				Oid			type = exprType(other);
 

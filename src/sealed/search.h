@@ -11,6 +11,9 @@
 #include "nodes/nodes.h"
 #include "nodes/primnodes.h"
 
+/* the expression below changes of its type that change no value */
+extern Node *cpii_strip_relabel(Node *node);
+
 /* class of an expression of type sealed or a domain over it; 0 = not known */
 extern int	cpii_expression_class(Node *node);
 

@@ -116,18 +116,10 @@ typedef struct TaggedColumn
 	Var		   *column;
 } TaggedColumn;
 
-static Node *
-strip_relabel(Node *node)
-{
-	while (node != NULL && IsA(node, RelabelType))
-		node = (Node *) ((RelabelType *) node)->arg;
-	return node;
-}
-
 static bool
 is_column(Node *node, const TaggedColumn *tagged)
 {
-	return equal(strip_relabel(node), tagged->column);
+	return equal(cpii_strip_relabel(node), tagged->column);
 }
 
 /* can it be worked out before the table's rows are read? */
@@ -176,7 +168,7 @@ condition_on_tag(PlannerInfo *root, Node *node, const TaggedColumn *tagged)
 	{
 		ScalarArrayOpExpr *clause = (ScalarArrayOpExpr *) node;
 		ScalarArrayOpExpr *any;
-		Node	   *array = strip_relabel(lsecond(clause->args));
+		Node	   *array = cpii_strip_relabel(lsecond(clause->args));
 
 		if (clause->opno != o->eq_operator || !clause->useOr ||
 			!is_column(linitial(clause->args), tagged) ||
@@ -414,7 +406,7 @@ tagged_column(RelOptInfo *rel, IndexOptInfo *index)
 	oids = cpii_oids();
 	if (oids == NULL || call->funcid != oids->search_tag)
 		return NULL;
-	column = strip_relabel(linitial(call->args));
+	column = cpii_strip_relabel(linitial(call->args));
 	class_id = cpii_expression_class(column);
 	if (!IsA(column, Var) || class_id == 0 || !cpii_class_is_searchable(class_id))
 		return NULL;
