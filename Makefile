@@ -115,6 +115,7 @@ OBJS = \
 	src/policy/column_wipe.o \
 	src/policy/condition.o \
 	src/policy/create_class.o \
+	src/policy/direct_read.o \
 	src/policy/disclosure.o \
 	src/policy/foreign_code.o \
 	src/policy/freeze.o \
@@ -134,6 +135,7 @@ OBJS = \
 	src/policy/matrix.o \
 	src/policy/plan_roles.o \
 	src/policy/pure_query.o \
+	src/policy/probe.o \
 	src/policy/protect.o \
 	src/policy/protect_check.o \
 	src/policy/protect_group.o \

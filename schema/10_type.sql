@@ -3,11 +3,11 @@
 CREATE TYPE courier_pii.sealed;
 
 CREATE FUNCTION courier_pii.sealed_in(cstring, oid, integer) RETURNS courier_pii.sealed
-    AS 'MODULE_PATHNAME', 'cpii_sealed_in' LANGUAGE c STABLE STRICT PARALLEL SAFE;
+    AS 'MODULE_PATHNAME', 'cpii_sealed_in' LANGUAGE c STABLE STRICT PARALLEL RESTRICTED;
 CREATE FUNCTION courier_pii.sealed_out(courier_pii.sealed) RETURNS cstring
     AS 'MODULE_PATHNAME', 'cpii_sealed_out' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION courier_pii.sealed_recv(internal, oid, integer) RETURNS courier_pii.sealed
-    AS 'MODULE_PATHNAME', 'cpii_sealed_recv' LANGUAGE c STABLE STRICT PARALLEL SAFE;
+    AS 'MODULE_PATHNAME', 'cpii_sealed_recv' LANGUAGE c STABLE STRICT PARALLEL RESTRICTED;
 CREATE FUNCTION courier_pii.sealed_send(courier_pii.sealed) RETURNS bytea
     AS 'MODULE_PATHNAME', 'cpii_sealed_send' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION courier_pii.sealed_typmod_in(cstring[]) RETURNS integer

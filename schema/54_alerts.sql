@@ -3,7 +3,7 @@
 CREATE TABLE courier_pii.alert_rule (
 	name		text CONSTRAINT alert_rule_pkey PRIMARY KEY CHECK (name ~ '^[a-z0-9_]{1,60}$'),
 	kind		text NOT NULL CHECK (kind IN ('volume', 'off_hours', 'new_place', 'refused_attempts',
-					'sequential_walk', 'departed_attempts', 'many_keys', 'canary', 'tampering')),
+					'sequential_walk', 'departed_attempts', 'many_keys', 'many_probes', 'canary', 'tampering')),
 	threshold	bigint NOT NULL CHECK (threshold >= 1),
 	time_window	interval NOT NULL CHECK (time_window BETWEEN '1 minute' AND '7 days'),
 	severity	text NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
@@ -33,6 +33,7 @@ CREATE VIEW courier_pii.alert_rules AS
 		('sequential_walk', 20, '1 hour', 'critical', 0, 24),
 		('departed_attempts', 1, '1 day', 'warning', 0, 24),
 		('many_keys', 256, '1 day', 'warning', 0, 24),
+		('many_probes', 5000, '1 hour', 'warning', 0, 24),
 		('canary', 1, '1 minute', 'critical', 0, 24),
 		('tampering', 1, '1 minute', 'critical', 0, 24))
 		AS d (name, threshold, time_window, severity, from_hour, to_hour)
@@ -74,6 +75,7 @@ CREATE TABLE courier_pii.alert_tally (
 	bucket		timestamptz NOT NULL,
 	disclosed	bigint NOT NULL,
 	refused		bigint NOT NULL,
+	probes		bigint NOT NULL,
 	CONSTRAINT alert_tally_pkey PRIMARY KEY (who, bucket)
 );
 CREATE TABLE courier_pii.alert_place (
@@ -125,16 +127,16 @@ CREATE FUNCTION courier_pii.alert_evaluate(records integer)
 				WHERE a.node = p.node AND a.seq > p.seq ORDER BY a.seq LIMIT records) b;
 			CONTINUE WHEN upto IS NULL;
 
-			INSERT INTO courier_pii.alert_tally AS t (who, bucket, disclosed, refused)
+			INSERT INTO courier_pii.alert_tally AS t (who, bucket, disclosed, refused, probes)
 			SELECT coalesce(a.staff_no, a.login_role), date_trunc('minute', a.at), sum(a.disclosed),
-				count(*) FILTER (WHERE a.action IN ('DENIED', 'LOGIN_DENIED'))
+				count(*) FILTER (WHERE a.action IN ('DENIED', 'LOGIN_DENIED')), sum(a.probes)
 			FROM courier_pii.audit_record a
 			WHERE a.node = p.node AND a.seq > p.seq AND a.seq <= upto AND a.phase <> 'BEGIN'
 				AND coalesce(a.staff_no, a.login_role) IS NOT NULL
-				AND (a.disclosed > 0 OR a.action IN ('DENIED', 'LOGIN_DENIED'))
+				AND (a.disclosed > 0 OR a.probes > 0 OR a.action IN ('DENIED', 'LOGIN_DENIED'))
 			GROUP BY 1, 2
 			ON CONFLICT (who, bucket) DO UPDATE SET disclosed = t.disclosed + excluded.disclosed,
-				refused = t.refused + excluded.refused;
+				refused = t.refused + excluded.refused, probes = t.probes + excluded.probes;
 
 			FOR r IN SELECT * FROM courier_pii.alert_rules x WHERE x.enabled AND x.kind <> 'new_place'
 			LOOP
@@ -147,6 +149,8 @@ CREATE FUNCTION courier_pii.alert_evaluate(records integer)
 								WHERE t.who = coalesce(a.staff_no, a.login_role) AND t.bucket > a.at - r.time_window)
 							WHEN 'refused_attempts' THEN (SELECT sum(t.refused) FROM courier_pii.alert_tally t
 								WHERE t.who = coalesce(a.staff_no, a.login_role) AND t.bucket > a.at - r.time_window)
+							WHEN 'many_probes' THEN (SELECT sum(t.probes) FROM courier_pii.alert_tally t
+								WHERE t.who = coalesce(a.staff_no, a.login_role) AND t.bucket > a.at - r.time_window)
 							WHEN 'sequential_walk' THEN (a.detail ->> 'walk')::bigint
 							WHEN 'off_hours' THEN a.disclosed
 							WHEN 'many_keys' THEN (a.detail ->> 'keys')::bigint
@@ -155,6 +159,7 @@ CREATE FUNCTION courier_pii.alert_evaluate(records integer)
 					WHERE a.node = p.node AND a.seq > p.seq AND a.seq <= upto AND a.phase <> 'BEGIN'
 						AND CASE r.kind
 							WHEN 'volume' THEN a.disclosed > 0
+							WHEN 'many_probes' THEN a.probes > 0
 							WHEN 'refused_attempts' THEN a.action IN ('DENIED', 'LOGIN_DENIED')
 							WHEN 'sequential_walk' THEN a.detail ? 'walk' AND (a.detail ->> 'walk')::bigint >= r.threshold
 							WHEN 'off_hours' THEN a.disclosed >= r.threshold

@@ -190,6 +190,23 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 	WHERE g.rolname IN ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files',
 		'pg_read_all_data', 'pg_write_all_data', 'pg_monitor', 'pg_read_all_stats', 'pg_read_all_settings', 'pg_signal_backend')
 	AND m.rolname NOT LIKE 'pg\_%'
+	-- searches by sealing guesses; superusers and members of pg_read_all_data have lines of their own
+	UNION ALL
+	SELECT 'grant', 'medium', r.rolname,
+		'reads sealed values past the masked views, in ' || min(b.oid::regclass::text)
+		|| CASE WHEN count(*) > 1 THEN ' and ' || count(*) - 1 || ' more' ELSE '' END
+		|| CASE WHEN courier_pii.duties_sealed() THEN ': what it writes to searchable columns counts as probes'
+			ELSE ': once the duties are sealed, what it writes to searchable columns counts as probes' END,
+		'let it use the masked views only; let a role without login own the tables'
+	FROM pg_roles r CROSS JOIN LATERAL (
+		SELECT c.oid FROM pg_class c
+		WHERE c.relkind IN ('r', 'p', 'm', 'f', 'v') AND NOT c.relispartition
+		AND EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+			WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+			AND (t.oid = 'courier_pii.sealed'::regtype OR t.typbasetype = 'courier_pii.sealed'::regtype)
+			AND has_column_privilege(r.oid, c.oid, a.attnum, 'SELECT'))) b
+	WHERE r.rolcanlogin AND NOT r.rolsuper AND NOT pg_has_role(r.oid, 'pg_read_all_data', 'MEMBER')
+	GROUP BY r.rolname
 	UNION ALL
 	SELECT 'grant', 'high', coalesce(g.rolname, 'PUBLIC'), 'may execute ' || p.oid::regprocedure, 'revoke it'
 	FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) a LEFT JOIN pg_authid g ON g.oid = a.grantee

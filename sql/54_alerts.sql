@@ -31,6 +31,7 @@ SELECT name, kind, threshold, time_window, severity, enabled FROM courier_pii.al
 SELECT courier_pii.set_alert_rule('regress_volume', 'volume', 50, '1 hour', 'critical', scope => '{"login_role": "regress_courier_pii_clara"}');
 SELECT courier_pii.set_alert_rule('regress_other', 'volume', 1, '1 hour', 'critical', scope => '{"login_role": "somebody"}');
 SELECT courier_pii.set_alert_rule('regress_night', 'off_hours', 1, '1 minute', from_hour => 0, to_hour => 0, scope => '{"relation": "regress_alert.w"}');
+SELECT courier_pii.set_alert_rule('regress_probes', 'many_probes', 30, '1 hour', 'warning', scope => '{"login_role": "regress_courier_pii_clara"}');
 \set VERBOSITY terse
 SELECT courier_pii.set_alert_rule('regress_x', 'moonlight');
 SELECT courier_pii.set_alert_rule('regress_x', 'volume', 0);
@@ -63,7 +64,7 @@ SELECT * FROM courier_pii.alerts;
 
 \c - regress_courier_pii_auditor
 SELECT courier_pii.audit_flush();
-SELECT regress_alert.wait('regress_volume', 1), regress_alert.wait('regress_night', 1), regress_alert.wait('sequential_walk', 1), regress_alert.wait('canary', 1), regress_alert.wait('regress_other', 0);
+SELECT regress_alert.wait('regress_volume', 1), regress_alert.wait('regress_night', 1), regress_alert.wait('sequential_walk', 1), regress_alert.wait('canary', 1), regress_alert.wait('regress_probes', 1), regress_alert.wait('regress_other', 0);
 SELECT rule, kind, severity, login_role, amount >= 1 AS counted FROM courier_pii.alerts WHERE login_role = 'regress_courier_pii_clara' AND rule ~ 'regress|walk|canary' ORDER BY rule COLLATE "C";
 SELECT command, relations, classes, disclosed, masked, detail - 'canary' AS detail, detail ->> 'canary' = :'known' AS known FROM courier_pii.audit_log WHERE action = 'CANARY' ORDER BY seq;
 SELECT action, (detail ->> 'walk')::int AS walk FROM courier_pii.audit_log WHERE detail ? 'walk' AND login_role = 'regress_courier_pii_clara' ORDER BY seq;
@@ -82,7 +83,7 @@ UPDATE courier_pii.alert SET note = NULL;
 SELECT courier_pii.remove_canary(:decoy), courier_pii.remove_canary(:known);
 SELECT courier_pii.remove_canary(:known);
 SELECT count(*) FROM courier_pii.canaries();
-SELECT courier_pii.drop_alert_rule('regress_volume'), courier_pii.drop_alert_rule('regress_other'), courier_pii.drop_alert_rule('regress_night');
+SELECT courier_pii.drop_alert_rule('regress_volume'), courier_pii.drop_alert_rule('regress_probes'), courier_pii.drop_alert_rule('regress_other'), courier_pii.drop_alert_rule('regress_night');
 SELECT courier_pii.drop_alert_rule('volume');
 \c - regress_courier_pii_clara
 SELECT count(*) FROM regress_alview.w;

@@ -23,7 +23,7 @@
 #include "people/roster.h"
 #include "policy/key_command.h"
 #include "policy/freeze.h"
-#include "policy/show.h"
+#include "policy/probe.h"
 
 PG_MODULE_MAGIC;
 
@@ -45,7 +45,7 @@ _PG_init(void)
 	cpii_keyring_init();
 	cpii_mask_prepare();
 	cpii_audit_init();
-	cpii_show_init();
+	cpii_probe_init();
 	cpii_freeze_init();
 	cpii_key_command_init();
 	cpii_people_init();

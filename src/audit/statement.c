@@ -66,7 +66,7 @@ limit_detail(CpiiBudget budget)
 	switch (budget)
 	{
 		case CPII_BUDGET_PROBES:
-			return "%lld searches by real value were made by this statement; no more are allowed in it and the current window.";
+			return "%lld values were searched for or sealed by this statement; no more are allowed in it and the current window.";
 		case CPII_BUDGET_MASKED:
 			return "%lld masked values were shown by this statement; no more are allowed in it and the current window.";
 		case CPII_BUDGET_SEALED:
@@ -74,6 +74,16 @@ limit_detail(CpiiBudget budget)
 		default:
 			return "%lld clear values were disclosed by this statement; no more are allowed in it and the current window.";
 	}
+}
+
+static const char *
+limit_hint(CpiiBudget budget)
+{
+	if (budget != CPII_BUDGET_PROBES)
+		return "Narrow the statement, or ask a security administrator for a higher limit or an export ticket.";
+	if (cpii_statement.writing)
+		return "Let somebody write who cannot read the table itself, or ask a security administrator for a higher budget of probes.";
+	return "Narrow the statement, or ask a security administrator for a higher budget of probes.";
 }
 
 /* nothing is granted any more: ask the guard, and refuse when it has nothing */
@@ -103,7 +113,7 @@ ask_for_more(CpiiBudget budget)
 			(errcode(CPII_ERRCODE_LIMIT_REACHED),
 			 errmsg_internal("%s", _(limit_message(budget))),
 			 errdetail_internal(limit_detail(budget), (long long) counts[budget]),
-			 errhint("Narrow the statement, or ask a security administrator for a higher limit or an export ticket.")));
+			 errhint("%s", _(limit_hint(budget)))));
 }
 
 void
@@ -137,6 +147,15 @@ cpii_statement_mask(int class_id)
 	s->classes |= class_bit(class_id);
 }
 
+/* both kinds of probes, for whoever looks on */
+static inline void
+show_probes(int class_id)
+{
+	if (cpii_inflight != NULL)
+		cpii_inflight->probes = cpii_statement.probes + cpii_statement.noted;
+	cpii_statement.classes |= class_bit(class_id);
+}
+
 void
 cpii_statement_probe(int class_id)
 {
@@ -145,9 +164,16 @@ cpii_statement_probe(int class_id)
 	if (unlikely(s->probes >= s->granted[CPII_BUDGET_PROBES]))
 		ask_for_more(CPII_BUDGET_PROBES);
 	s->probes++;
-	if (cpii_inflight != NULL)
-		cpii_inflight->probes = s->probes;
-	s->classes |= class_bit(class_id);
+	show_probes(class_id);
+}
+
+void
+cpii_statement_note_probe(int class_id)
+{
+	if (!cpii_statement.admitted)
+		admit();
+	cpii_statement.noted++;
+	show_probes(class_id);
 }
 
 void

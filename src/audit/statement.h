@@ -33,14 +33,16 @@ typedef struct CpiiStatement
 	bool		no_clear;		/* inside INSERT/UPDATE/MERGE/CTAS/...: masks only */
 	Oid			untrusted;		/* function because of which nothing was shown in
 								 * clear, or InvalidOid */
-	bool		writing;		/* plain INSERT, UPDATE, COPY FROM: seals are no
-								 * probes */
+	bool		writing;		/* plain INSERT, UPDATE, COPY FROM: most seals
+								 * are no probes (policy/probe.c) */
 	bool		admitted;		/* the spool was asked whether it has room */
 	bool		limit_hit;		/* PI001 was raised (or warned of) */
 	int64		disclosed;
 	int64		probes;
 	int64		masked;
 	int64		sealed;
+	int64		noted;			/* values sealed while their owner protects them: on
+								 * record as probes, in no budget */
 	int64		granted[CPII_NBUDGETS]; /* what the four above may reach before
 										 * the guard is asked for more */
 	int64		carried[CPII_NBUDGETS]; /* what earlier slices of the cursors
@@ -48,6 +50,9 @@ typedef struct CpiiStatement
 										 * of its own */
 	uint32		classes;		/* bit n = class n was met at the door; bit 0
 								 * = a company's own class */
+	uint32		readers_asked;	/* likewise: was it asked whether the writer may */
+	uint32		readers;		/* read values as they are stored, may they, and */
+	uint32		readers_of_others;	/* those of others? */
 	int			nrelations;
 	Oid			relations[CPII_MAX_STATEMENT_RELATIONS];
 	int64		canary;			/* a decoy that was shown masked, 0 = none */
@@ -66,7 +71,7 @@ cpii_statement_used(void)
 	const CpiiStatement *s = &cpii_statement;
 
 	return s->nrelations > 0 || s->disclosed > 0 || s->masked > 0 ||
-		s->probes > 0 || s->sealed > 0 || s->limit_hit;
+		s->probes > 0 || s->sealed > 0 || s->noted > 0 || s->limit_hit;
 }
 
 /*
@@ -76,6 +81,9 @@ cpii_statement_used(void)
 extern void cpii_statement_disclose(int class_id);
 extern void cpii_statement_mask(int class_id);
 extern void cpii_statement_probe(int class_id);
+
+/* a probe for the record only */
+extern void cpii_statement_note_probe(int class_id);
 
 /* a row with sealed values is about to leave */
 extern void cpii_statement_sealed_row(void);

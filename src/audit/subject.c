@@ -66,22 +66,41 @@ is_listed(const CpiiSubjects *list, const char tag[CPII_SUBJECT_TAG_LEN])
 	return false;
 }
 
-void
+bool
 cpii_subject_add(CpiiSubjects *list, int class_id, const char *value, size_t len)
 {
 	char		tag[CPII_SUBJECT_TAG_LEN];
 
 	/* nothing tells one empty value from another */
 	if (len == 0 || cpii_internal_depth > 0)
-		return;
+		return true;
 	/* one more look than there is room for: the list is not complete */
 	if (list->n == CPII_MAX_SUBJECTS)
-		list->looks = CPII_MAX_SUBJECT_LOOKS + 1;
-	else
 	{
-		cpii_subject_tag(class_id, value, len, tag);
-		if (!is_listed(list, tag))
-			memcpy(list->tag[list->n++], tag, sizeof(tag));
+		list->looks = CPII_MAX_SUBJECT_LOOKS + 1;
+		return true;
+	}
+	cpii_subject_tag(class_id, value, len, tag);
+	if (is_listed(list, tag))
+		return false;
+	memcpy(list->tag[list->n++], tag, sizeof(tag));
+	return true;
+}
+
+void
+cpii_subject_merge(CpiiSubjects *list, const CpiiSubjects *more)
+{
+	for (int i = 0; i < more->n; i++)
+	{
+		if (is_listed(list, more->tag[i]))
+			continue;
+		if (list->n == CPII_MAX_SUBJECTS)
+		{
+			list->looks = CPII_MAX_SUBJECT_LOOKS + 1;
+			break;
+		}
+		list->looks++;
+		memcpy(list->tag[list->n++], more->tag[i], CPII_SUBJECT_TAG_LEN);
 	}
 }
 
@@ -100,7 +119,7 @@ void
 cpii_subject_searched(int class_id, const char *value, size_t len)
 {
 	if (cpii_subjects.searched.looks++ < CPII_MAX_SUBJECT_LOOKS)
-		cpii_subject_add(&cpii_subjects.searched, class_id, value, len);
+		(void) cpii_subject_add(&cpii_subjects.searched, class_id, value, len);
 	if (class_id == CPII_CLASS_WAYBILL_NO)
 		cpii_subjects.walk = Max(cpii_subjects.walk, cpii_walk_step(value, len));
 }

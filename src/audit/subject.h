@@ -42,7 +42,8 @@ extern CpiiSubjectLists cpii_subjects;
 extern void cpii_subject_tag(int class_id, const char *value, size_t len,
 							 char tag[CPII_SUBJECT_TAG_LEN]);
 
-extern void cpii_subject_add(CpiiSubjects *list, int class_id,
+/* false when the list has it already */
+extern bool cpii_subject_add(CpiiSubjects *list, int class_id,
 							 const char *value, size_t len);
 
 /* a value is shown in clear; usually a comparison */
@@ -50,8 +51,11 @@ static inline void
 cpii_subject_shown(int class_id, const char *value, size_t len)
 {
 	if (cpii_subjects.shown.looks++ < CPII_MAX_SUBJECT_LOOKS)
-		cpii_subject_add(&cpii_subjects.shown, class_id, value, len);
+		(void) cpii_subject_add(&cpii_subjects.shown, class_id, value, len);
 }
+
+/* put what one list holds into another one */
+extern void cpii_subject_merge(CpiiSubjects *list, const CpiiSubjects *more);
 
 extern void cpii_subject_searched(int class_id, const char *value, size_t len);
 

@@ -241,7 +241,7 @@ fill_event(CpiiAuditEvent *event, char *query, bool catalog)
 	event->rows_examined = account.examined;
 	event->disclosed = cpii_statement.disclosed;
 	event->masked = cpii_statement.masked;
-	event->probes = cpii_statement.probes;
+	event->probes = cpii_statement.probes + cpii_statement.noted;
 	event->query_id = account.query_id;
 	event->duration = GetCurrentTimestamp() - account.started;
 	event->begin_seq = cpii_statement.begin_seq;
@@ -353,7 +353,7 @@ cpii_account_close_used(void)
 	fill_event(&event, query, true);
 	if (event.action == CPII_ACT_READ && event.disclosed == 0 &&
 		event.masked == 0 && event.probes > 0)
-		event.action = CPII_ACT_SEARCH;
+		event.action = cpii_statement.probes > 0 ? CPII_ACT_SEARCH : CPII_ACT_WRITE;
 	event.phase = cpii_statement.begin_seq ? CPII_PHASE_END : CPII_PHASE_SINGLE;
 	event.outcome = "ok";
 

@@ -547,6 +547,13 @@ cpii_forbidden_utility(Node *stmt)
 		case T_AlterTableStmt:
 			check_alter_table((AlterTableStmt *) stmt);
 			break;
+		case T_CreateSubscriptionStmt:
+			/* rows written with another server's texts, in nobody's session */
+			window_here(stmt, ((CreateSubscriptionStmt *) stmt)->subname);
+			break;
+		case T_AlterSubscriptionStmt:
+			window_here(stmt, ((AlterSubscriptionStmt *) stmt)->subname);
+			break;
 		case T_CreateForeignTableStmt:
 			check_foreign_options(stmt, ((CreateForeignTableStmt *) stmt)->options);
 			break;

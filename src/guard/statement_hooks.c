@@ -33,6 +33,7 @@
 #include "people/password.h"
 #include "people/roster.h"
 #include "policy/plan_roles.h"
+#include "policy/probe.h"
 
 int			cpii_executor_depth = 0;
 
@@ -268,6 +269,8 @@ enter_frame(QueryDesc *queryDesc, uint64 count, Frame *frame,
 		cpii_statement.no_clear = true;
 	cpii_trojan_enter(plan, frame->save_depth, touched, frame->save_planning > 0);
 	cpii_statement.writing = frame->writing;
+	if (unlikely(cpii_probe_waits))
+		cpii_probe_early();
 
 	early = frame->opened && touched && goes_to_client(queryDesc->dest) &&
 		cpii_plan_is_quiet(plan);
@@ -494,7 +497,10 @@ cpii_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
 {
 	CommandDest dest = queryDesc->dest->mydest;
 
-	if (likely(cpii_plan_has(queryDesc->plannedstmt, CPII_PLAN_PURE)))
+	/* values were sealed for it: somebody has to account for them */
+	if (unlikely(cpii_probe_waits))
+		run_watched(CPII_EXECUTOR_RUN_ARGS);
+	else if (likely(cpii_plan_has(queryDesc->plannedstmt, CPII_PLAN_PURE)))
 		run_pure(CPII_EXECUTOR_RUN_ARGS);
 	else if (likely(cpii_plan_has(queryDesc->plannedstmt,
 								  CPII_PLAN_PLAIN | CPII_PLAN_READ) &&

@@ -33,6 +33,7 @@
 #include "policy/catalog.h"
 #include "policy/column_job.h"
 #include "policy/policy.h"
+#include "policy/probe.h"
 #include "policy/protect.h"
 #include "sealed/seal.h"
 
@@ -132,6 +133,7 @@ cpii_seal_pgcrypto(PG_FUNCTION_ARGS)
 	plain = pgcrypto_decrypt(message);
 	pg_verifymbstr(VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain), false);
 	utf8 = cpii_to_utf8(VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain), &len);
+	cpii_probe_existing(PG_GETARG_INT32(1));
 	result = cpii_seal_value(PG_GETARG_INT32(1), utf8, len);
 	cpii_wipe(VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain));
 	PG_RETURN_BYTEA_P(result);

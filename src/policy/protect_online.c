@@ -47,6 +47,7 @@
 #include "policy/catalog.h"
 #include "policy/column_job.h"
 #include "policy/policy.h"
+#include "policy/probe.h"
 #include "policy/protect.h"
 #include "policy/protect_group.h"
 #include "policy/protect_swap.h"
@@ -135,6 +136,7 @@ cpii_protect_sync(PG_FUNCTION_ARGS)
 				return PointerGetDatum(heap_modify_tuple_by_cols(row, desc, 1, &to,
 																 &oldsealed, &oldsealednull));
 		}
+		cpii_probe_existing(atoi(data->tg_trigger->tgargs[2]));
 		utf8 = plain_text(value, att->atttypid, &len, &server);
 		sealed = PointerGetDatum(cpii_seal_value(atoi(data->tg_trigger->tgargs[2]),
 												 utf8, len));

@@ -6,7 +6,7 @@
  * Everything that shows a sealed value goes through cpii_show(): masked views,
  * the cast to text, the function show().  The order is fixed: decide what this
  * person may see, count it against the statement's account (which may refuse),
- * then open the value.  Search by real value asks here for permission too.
+ * then open the value.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,14 +39,12 @@
 #include "mask/mask.h"
 #include "policy/canary.h"
 #include "policy/catalog.h"
+#include "policy/probe.h"
 #include "policy/show.h"
 #include "policy/shown_cache.h"
 #include "sealed/custom_class.h"
 #include "sealed/normalise.h"
 #include "sealed/seal.h"
-
-/* literals that a person without search permission may seal in one statement */
-#define LITERALS_WITHOUT_SEARCH 20
 
 /* room for all but long texts */
 #define MASK_BUFFER 512
@@ -237,20 +235,6 @@ show_token(const CpiiEnvelope *env)
 	return cstring_to_text_with_len(out, sizeof(out));
 }
 
-/*
- * The door and searches are parallel restricted.  What runs in a worker all the
- * same stands in a function that says that it is safe: there would be no account
- * of it, no limit, and nobody to keep it from code of others.
- */
-static pg_noinline void
-refuse_worker(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
-			 errmsg("protected values cannot be shown or searched in a parallel worker"),
-			 errhint("Declare the function that reads them PARALLEL RESTRICTED.")));
-}
-
 text *
 cpii_show(bytea *value, Oid relid, AttrNumber attnum, bool in_scope)
 {
@@ -259,7 +243,7 @@ cpii_show(bytea *value, Oid relid, AttrNumber attnum, bool in_scope)
 
 	cpii_require_preload();
 	if (unlikely(IsParallelWorker()))
-		refuse_worker();
+		cpii_refuse_worker();
 	cpii_parse_or_damaged(value, &env);
 	if (env.flags & (CPII_FLAG_TOKEN | CPII_FLAG_SEARCH))
 		return cstring_to_text(CPII_HIDDEN_TEXT);
@@ -471,70 +455,4 @@ cpii_effective_disclosures(PG_FUNCTION_ARGS)
 	for (int i = 0; i < ncustom; i++)
 		put_disclosure(rsinfo, custom[i].class_id, custom[i].name);
 	return (Datum) 0;
-}
-
-/* ---- search ---- */
-
-/* a superuser who logged in as such sets the database up until duties are sealed */
-static bool
-setting_up(void)
-{
-	return !cpii_duties_sealed() && !cpii_is_internal_process() &&
-		superuser_arg(cpii_session_actor()->login);
-}
-
-/*
- * A search by real value.  Through a masked view the permission is asked of
- * everybody; on a base table a superuser may search while setting up.
- */
-static void
-search_probe(int class_id, bool through_view, const char *text, size_t len)
-{
-	if (cpii_internal_depth > 0)
-		return;
-	cpii_require_preload();
-	/* without a text: for its last characters */
-	if (unlikely(IsParallelWorker()) && (through_view || text == NULL))
-		refuse_worker();
-	if (!cpii_policy_searchable(class_id) &&
-		(through_view || !setting_up()))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to search values of class \"%s\"",
-						cpii_class_name(class_id)),
-				 errhint("Ask a security administrator for a disclosure that is searchable.")));
-	/*
-	 * A value counts once in a statement, however many partitions and indexes
-	 * its plan looks into.  It is noted after the limit was asked for: what the
-	 * limit refused is refused again.
-	 */
-	if (text == NULL || !cpii_subject_was_searched(class_id, text, len))
-		cpii_statement_probe(class_id);
-	if (text != NULL)
-		cpii_subject_searched(class_id, text, len);
-}
-
-/* a literal becomes a value: free in a plain write, else a probe */
-static void
-literal_probe(int class_id)
-{
-	/* parameters are bound before their statement runs: its search counts */
-	if (cpii_internal_depth > 0 || !cpii_statement.open ||
-		cpii_statement.writing)
-		return;
-	if (cpii_statement.probes >= LITERALS_WITHOUT_SEARCH &&
-		!cpii_policy_searchable(class_id))
-		ereport(ERROR,
-				(errcode(CPII_ERRCODE_LIMIT_REACHED),
-				 errmsg("search limit reached"),
-				 errdetail("More than %d literals were sealed outside a plain write without search permission.",
-						   LITERALS_WITHOUT_SEARCH)));
-	cpii_statement_probe(class_id);
-}
-
-void
-cpii_show_init(void)
-{
-	cpii_search_probe_hook = search_probe;
-	cpii_literal_probe_hook = literal_probe;
 }

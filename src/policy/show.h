@@ -24,7 +24,4 @@ extern text *cpii_show(bytea *value, Oid relid, AttrNumber attnum, bool in_scope
  */
 #define CPII_VIEW_MARK (-7419)
 
-/* install the probe hooks of the sealed room */
-extern void cpii_show_init(void);
-
 #endif							/* CPII_SHOW_H */

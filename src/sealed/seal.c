@@ -30,6 +30,7 @@
 #include "sealed/seal.h"
 
 CpiiLiteralProbe cpii_literal_probe_hook = NULL;
+CpiiExistingProbe cpii_existing_probe_hook = NULL;
 CpiiSearchProbe cpii_search_probe_hook = NULL;
 
 static void

@@ -60,14 +60,18 @@ extern char *cpii_to_utf8(const char *text, size_t len, size_t *outlen);
 extern char *cpii_from_utf8(const char *text, size_t len, size_t *outlen);
 
 /*
- * Installed above: a literal is made a value outside a plain write, or a value
- * is searched for.  They count a probe, check the permission, and may raise.
+ * Installed above: a literal is made a value, or a value is searched for.  They
+ * count a probe where it is one, check the permission, and may raise.  Texts are
+ * UTF-8; nobody may keep them.
  */
-typedef void (*CpiiLiteralProbe) (int class_id);
+typedef void (*CpiiLiteralProbe) (int class_id, const char *text, size_t len);
 extern CpiiLiteralProbe cpii_literal_probe_hook;
+/* a value that a column holds is sealed while the column is being protected */
+typedef void (*CpiiExistingProbe) (int class_id);
+extern CpiiExistingProbe cpii_existing_probe_hook;
 /*
  * through_view: no exception for superusers who set the database up.  text is
- * UTF-8, NULL when only a part of the value is looked for; nobody may keep it.
+ * NULL when only a part of the value is looked for.
  */
 typedef void (*CpiiSearchProbe) (int class_id, bool through_view,
 								 const char *text, size_t len);

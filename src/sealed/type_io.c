@@ -107,7 +107,7 @@ token_to_value(const CpiiEnvelope *token, int class_id)
 
 	refuse_mask(class_id, text, len);
 	if (cpii_literal_probe_hook)
-		cpii_literal_probe_hook(class_id);
+		cpii_literal_probe_hook(class_id, text, len);
 	result = cpii_seal_value(class_id, text, len);
 	cpii_wipe(text, len);
 	pfree(text);
@@ -128,7 +128,7 @@ plain_to_sealed(const char *text, size_t len, int32 typmod)
 	{
 		refuse_mask(typmod, utf8, ulen);
 		if (cpii_literal_probe_hook)
-			cpii_literal_probe_hook(typmod);
+			cpii_literal_probe_hook(typmod, utf8, ulen);
 		result = cpii_seal_value(typmod, utf8, ulen);
 	}
 	else
@@ -340,6 +340,8 @@ cpii_seal_existing(PG_FUNCTION_ARGS)
 	char	   *utf8;
 
 	cpii_require_preload();
+	if (cpii_existing_probe_hook)
+		cpii_existing_probe_hook(class_id);
 	utf8 = cpii_to_utf8(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), &len);
 	PG_RETURN_BYTEA_P(cpii_seal_value(class_id, utf8, len));
 }

@@ -121,6 +121,14 @@ my @groups = qw(pg_execute_server_program pg_write_server_files pg_read_server_f
   pg_monitor pg_read_all_stats pg_read_all_settings pg_signal_backend);
 $node->safe_psql($db, "GRANT $_ TO member_three") for @groups;
 query_as($node, 'chen_accounts', q{SELECT courier_pii.add_org('HQ', 'head office', 'hq', NULL), courier_pii.hire('P1', 'Person 1', 'member_three', 'HQ', 'courier')});
+$node->safe_psql($db, q{
+	CREATE ROLE reads_past LOGIN; CREATE ROLE reads_plain LOGIN;
+	CREATE TABLE public.past (id int, phone courier_pii.phone); CREATE VIEW public.past_raw AS SELECT phone FROM public.past;
+	GRANT SELECT (phone) ON public.past TO reads_past; GRANT SELECT ON public.past_raw TO reads_past; GRANT SELECT (id) ON public.past TO reads_plain});
+$found = posture(q{"check" = 'grant'});
+like($found, qr/^medium\|reads_past\|reads sealed values past the masked views, in public\.past and 1 more: once the duties are sealed, /m, 'reads past the views');
+unlike($found, qr/reads_plain/, 'plain columns are none of that');
+unlike($found, qr/strong_super\|reads|member_three\|reads/, 'nor do those appear who read everything');
 $found = posture(q{"check" = 'role'});
 like($found, qr/^high\|strong_super\|may log in with SUPERUSER$/m, 'SUPERUSER');
 like($found, qr/^medium\|strong_rls\|may log in with BYPASSRLS$/m, 'BYPASSRLS');
