@@ -179,7 +179,8 @@ for my $write (
 	is(error_as($node, 'maker', $write), 'PI001', 'counted: ' . substr($write, 0, 60));
 }
 my $copied = join '', map { sprintf "138%08d\n", $_ } 1 .. 1001;
-is(error_as($node, 'maker', "COPY depot.box (phone) FROM stdin;\n$copied\\.\n"), 'PI001', 'counted: COPY');
+is(error_as($node, 'maker', "COPY $_ (phone) FROM stdin;\n$copied\\.\n"), 'PI001', "counted: COPY $_") for qw(depot.box masked.box);
+is(error_as($node, 'clerk', "BEGIN; COPY $_ (phone) FROM stdin;\n$copied\\.\nROLLBACK;"), '', "free: COPY $_") for qw(depot.box masked.box);
 my $owner = CourierPiiWire->new($node, 'maker');
 my $state = '';
 for my $i (1 .. 6000)
