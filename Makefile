@@ -143,6 +143,7 @@ OBJS = \
 	src/policy/protect_online.o \
 	src/policy/protect_swap.o \
 	src/policy/protect_swap_index.o \
+	src/policy/relation.o \
 	src/policy/reseal.o \
 	src/policy/unprotect.o \
 	src/policy/row_rule.o \

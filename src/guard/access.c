@@ -46,7 +46,7 @@
 #include "people/password.h"
 #include "people/duty.h"
 #include "people/roster.h"
-#include "policy/catalog.h"
+#include "policy/relation.h"
 #include "sealed/seal.h"
 
 static Oid	restore_relid = InvalidOid;

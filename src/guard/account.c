@@ -28,8 +28,8 @@
 #include "base/settings.h"
 #include "guard/guard.h"
 #include "guard/live.h"
-#include "policy/catalog.h"
 #include "policy/gate.h"
+#include "policy/relation.h"
 
 /* a read of this many clear values is bulk */
 #define BULK_VALUES 100

@@ -44,7 +44,7 @@
 #include "guard/destroy.h"
 #include "guard/guard.h"
 #include "guard/ticket.h"
-#include "policy/catalog.h"
+#include "policy/relation.h"
 #include "sealed/seal.h"
 
 bool		cpii_destroy_purging = false;

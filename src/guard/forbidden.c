@@ -35,7 +35,7 @@
 #include "guard/maintenance.h"
 #include "guard/ticket.h"
 #include "people/duty.h"
-#include "policy/catalog.h"
+#include "policy/relation.h"
 
 static const char *
 tag_of(Node *stmt)

@@ -41,7 +41,7 @@
 #include "base/port.h"
 #include "base/settings.h"
 #include "guard/guard.h"
-#include "policy/catalog.h"
+#include "policy/relation.h"
 
 #define MAX_TEXT 8192
 

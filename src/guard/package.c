@@ -40,8 +40,8 @@
 #include "guard/guard.h"
 #include "guard/leak_mark.h"
 #include "guard/ticket.h"
-#include "policy/catalog.h"
 #include "policy/policy.h"
+#include "policy/relation.h"
 #include "sealed/seal.h"
 
 #define DEFAULT_DECOYS 5

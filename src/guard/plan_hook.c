@@ -22,6 +22,7 @@
 #include "policy/catalog.h"
 #include "policy/lift.h"
 #include "policy/pure_query.h"
+#include "policy/relation.h"
 #include "policy/trust.h"
 #include "sealed/search_tag.h"
 

@@ -18,7 +18,7 @@
 #include "base/compat.h"
 #include "guard/guard.h"
 #include "guard/spill.h"
-#include "policy/catalog.h"
+#include "policy/relation.h"
 
 static PlanInvalItem *
 make_mark(int cache_id, uint32 value)

@@ -39,8 +39,8 @@
 #include "guard/guard.h"
 #include "guard/ticket.h"
 #include "guard/ticket_state.h"
-#include "policy/catalog.h"
 #include "policy/policy.h"
+#include "policy/relation.h"
 
 #define BATCH_ROWS 1000
 

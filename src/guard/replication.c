@@ -37,7 +37,7 @@
 #include "base/settings.h"
 #include "guard/guard.h"
 #include "guard/ticket.h"
-#include "policy/catalog.h"
+#include "policy/relation.h"
 
 static ClientAuthentication_hook_type prev_client_authentication = NULL;
 

@@ -38,6 +38,7 @@
 #include "policy/column_job.h"
 #include "policy/foreign_code.h"
 #include "policy/policy.h"
+#include "policy/relation.h"
 #include "sealed/seal.h"
 
 #define MAX_CLASSES 16

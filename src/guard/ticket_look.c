@@ -31,7 +31,7 @@
 #include "guard/ticket_file.h"
 #include "guard/ticket_state.h"
 #include "people/duty.h"
-#include "policy/catalog.h"
+#include "policy/relation.h"
 
 #define RECONCILE_MS 1000
 

@@ -43,7 +43,7 @@
 #include "guard/ticket_file.h"
 #include "guard/ticket_state.h"
 #include "people/roster.h"
-#include "policy/catalog.h"
+#include "policy/relation.h"
 
 #define DEFAULT_MINUTES 60
 #define MAX_MINUTES 240

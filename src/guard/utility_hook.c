@@ -45,6 +45,7 @@
 #include "people/roster.h"
 #include "policy/catalog.h"
 #include "policy/policy.h"
+#include "policy/relation.h"
 #include "policy/view_follow.h"
 
 static ProcessUtility_hook_type prev_ProcessUtility = NULL;

@@ -13,11 +13,8 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/relation.h"
 #include "access/table.h"
-#include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -34,7 +31,6 @@
 #include "base/settings.h"
 #include "base/ticket.h"
 #include "policy/catalog.h"
-#include "policy/column_job.h"
 #include "policy/freeze.h"
 #include "policy/gate.h"
 #include "sealed/seal.h"
@@ -47,10 +43,6 @@
 #define DISC_VALID_UNTIL 6
 #define DISC_TBL 7
 #define DISC_COL 8
-
-/* columns of courier_pii.masked_view_register */
-#define VIEW_VIEW 1
-#define VIEW_TBL 2
 
 typedef struct ColumnKey
 {
@@ -65,13 +57,6 @@ typedef struct ColumnEntry
 	CpiiGranted granted;
 	bool		searchable;		/* of such a class: by any of its columns */
 } ColumnEntry;
-
-typedef struct RelationEntry
-{
-	Oid			relid;
-	int			flags;
-	Oid			base;			/* of a masked view */
-} RelationEntry;
 
 CpiiTicketLevel cpii_ticket_level_hook = NULL;
 
@@ -88,39 +73,16 @@ static HTAB *columns = NULL;	/* NULL when no column entries exist */
 static bool superuser_person = false;
 static bool any_clear = false;	/* in any class or column, perhaps in scope */
 
-static HTAB *relations = NULL;
-
-CpiiRecentRelation cpii_recent_relations[CPII_RECENT_RELATIONS];
-
 static Oid	disclosure_relation = InvalidOid;
-static Oid	view_relation = InvalidOid;
 static bool callbacks_registered = false;
 
 static void
 policy_relation_changed(Datum arg, Oid relid)
 {
-	/*
-	 * Any relation may be one of ours or a protected one; the person's cache
-	 * is only void when one of the (few) policy tables changed, or on a full
-	 * reset.
-	 */
+	/* one relation stands for all policy tables */
 	if (relid == InvalidOid || relid == disclosure_relation ||
 		!OidIsValid(disclosure_relation))
 		person_valid = false;
-	if (relations != NULL)
-	{
-		if (relid == InvalidOid || relid == view_relation ||
-			relid == disclosure_relation)
-		{
-			hash_destroy(relations);
-			relations = NULL;
-			memset(cpii_recent_relations, 0, sizeof(cpii_recent_relations));
-			return;
-		}
-		if (cpii_recent_relations[relid % CPII_RECENT_RELATIONS].relid == relid)
-			cpii_recent_relations[relid % CPII_RECENT_RELATIONS].relid = InvalidOid;
-		(void) hash_search(relations, &relid, HASH_REMOVE, NULL);
-	}
 }
 
 static void
@@ -489,137 +451,4 @@ cpii_policy_reason(int class_id)
 	if (granted.any)
 		return "widest entry of the person's roles";
 	return "no entry: default of the class";
-}
-
-/* ---- relations ---- */
-
-static Oid
-lookup_view_base(Oid view)
-{
-	Relation	rel;
-	SysScanDesc scan;
-	HeapTuple	tup;
-	Oid			base = InvalidOid;
-
-	view_relation = cpii_relation_oid("masked_view_register", true);
-	if (!OidIsValid(view_relation))
-		return InvalidOid;
-	rel = table_open(view_relation, AccessShareLock);
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	while (HeapTupleIsValid(tup = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		d = heap_getattr(tup, VIEW_VIEW, RelationGetDescr(rel), &isnull);
-
-		if (DatumGetObjectId(d) == view)
-		{
-			d = heap_getattr(tup, VIEW_TBL, RelationGetDescr(rel), &isnull);
-			base = DatumGetObjectId(d);
-			break;
-		}
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return base;
-}
-
-static RelationEntry *
-relation_entry(Oid relid)
-{
-	RelationEntry *entry;
-	RelationEntry fresh;
-	char		kind;
-
-	if (relations != NULL)
-	{
-		entry = hash_search(relations, &relid, HASH_FIND, NULL);
-		if (entry != NULL)
-			return entry;
-	}
-	register_callbacks();
-	if (!OidIsValid(disclosure_relation))
-		disclosure_relation = cpii_policy_version_relation();
-
-	fresh.relid = relid;
-	fresh.flags = 0;
-	fresh.base = InvalidOid;
-	kind = get_rel_relkind(relid);
-	if (get_rel_namespace(relid) == cpii_schema_oid(true))
-	{
-		char	   *name = get_rel_name(relid);
-
-		fresh.flags |= CPII_REL_OURS;
-		if (name != NULL && strncmp(name, "audit_", 6) == 0)
-		{
-			fresh.flags |= CPII_REL_AUDIT;
-			if (kind == RELKIND_VIEW || strcmp(name, "audit_record") == 0)
-				fresh.flags |= CPII_REL_TRAIL;
-		}
-	}
-	if (kind == RELKIND_VIEW)
-	{
-		fresh.base = lookup_view_base(relid);
-		if (OidIsValid(fresh.base))
-			fresh.flags |= CPII_REL_PROTECTED;
-	}
-	else if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE ||
-			 kind == RELKIND_MATVIEW || kind == RELKIND_FOREIGN_TABLE)
-	{
-		Relation	rel = try_relation_open(relid, AccessShareLock);
-
-		if (rel != NULL)
-		{
-			TupleDesc	desc = RelationGetDescr(rel);
-
-			for (int i = 0; i < desc->natts; i++)
-			{
-				Form_pg_attribute att = TupleDescAttr(desc, i);
-
-				/* what a job fills beside a column protects nothing yet */
-				if (!att->attisdropped &&
-					cpii_class_of_type(att->atttypid, att->atttypmod) != 0 &&
-					!cpii_job_fills(relid, NameStr(att->attname)))
-				{
-					fresh.flags |= CPII_REL_PROTECTED;
-					break;
-				}
-			}
-			relation_close(rel, AccessShareLock);
-		}
-	}
-
-	if (relations == NULL)
-	{
-		HASHCTL		ctl;
-
-		memset(&ctl, 0, sizeof(ctl));
-		ctl.keysize = sizeof(Oid);
-		ctl.entrysize = sizeof(RelationEntry);
-		ctl.hcxt = CacheMemoryContext;
-		relations = hash_create("courier_pii relations", 128, &ctl,
-								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
-	entry = hash_search(relations, &relid, HASH_ENTER, NULL);
-	*entry = fresh;
-	return entry;
-}
-
-Oid
-cpii_masked_view_base(Oid view)
-{
-	return relation_entry(view)->base;
-}
-
-int
-cpii_relation_flags_look(Oid relid)
-{
-	int			place = relid % CPII_RECENT_RELATIONS;
-	int			flags;
-
-	if (!OidIsValid(cpii_sealed_type()))
-		return 0;
-	flags = relation_entry(relid)->flags;
-	cpii_recent_relations[place].relid = relid;
-	cpii_recent_relations[place].flags = flags;
-	return flags;
 }

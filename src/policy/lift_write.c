@@ -25,8 +25,8 @@
 #include "parser/parsetree.h"
 #include "storage/lmgr.h"
 
-#include "policy/catalog.h"
 #include "policy/lift_write.h"
+#include "policy/relation.h"
 #include "policy/view_calls.h"
 
 int

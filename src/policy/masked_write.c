@@ -40,8 +40,8 @@
 
 #include "base/compat.h"
 #include "base/internal.h"
-#include "policy/catalog.h"
 #include "policy/policy.h"
+#include "policy/relation.h"
 #include "sealed/seal.h"
 
 PG_FUNCTION_INFO_V1(cpii_masked_view_write);

@@ -16,8 +16,8 @@
 #include "nodes/primnodes.h"
 
 #include "base/compat.h"
-#include "policy/catalog.h"
 #include "policy/pure_query.h"
+#include "policy/relation.h"
 #include "policy/trust.h"
 
 #define MAX_DEPTH 16

@@ -15,8 +15,8 @@
 #include "utils/builtins.h"
 
 #include "base/compat.h"
-#include "policy/catalog.h"
 #include "policy/plan_roles.h"
+#include "policy/relation.h"
 #include "policy/show.h"
 #include "policy/view_calls.h"
 

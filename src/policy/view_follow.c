@@ -30,6 +30,7 @@
 #include "base/internal.h"
 #include "policy/catalog.h"
 #include "policy/policy.h"
+#include "policy/relation.h"
 #include "policy/view_follow.h"
 #include "sealed/seal.h"
 

@@ -44,6 +44,7 @@
 #include "base/ticket.h"
 #include "policy/catalog.h"
 #include "policy/policy.h"
+#include "policy/relation.h"
 
 PG_FUNCTION_INFO_V1(cpii_refresh_masked_view);
 CPII_EXPORT Datum cpii_refresh_masked_view(PG_FUNCTION_ARGS);

@@ -29,8 +29,8 @@
 
 #include "base/compat.h"
 #include "base/internal.h"
-#include "policy/catalog.h"
 #include "policy/policy.h"
+#include "policy/relation.h"
 
 PG_FUNCTION_INFO_V1(cpii_upsert);
 CPII_EXPORT Datum cpii_upsert(PG_FUNCTION_ARGS);
