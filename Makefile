@@ -163,6 +163,7 @@ OBJS = \
 	src/guard/access.o \
 	src/guard/account.o \
 	src/guard/backup.o \
+	src/guard/copy.o \
 	src/guard/destroy.o \
 	src/guard/escape.o \
 	src/guard/examined.o \

@@ -277,6 +277,15 @@ extern bool cpii_register_empty(Oid relid);
 /* ---- object_hook.c ---- */
 extern void cpii_object_hook_init(void);
 
+/* ---- copy.c ---- */
+
+/*
+ * A COPY begins: what it does is noted in the account, refused without the
+ * ticket that it needs, and *run is put in its place where it has to be another
+ * statement.  True when its rows are to be counted from its completion.
+ */
+extern bool cpii_copy_enter(CopyStmt *copy, PlannedStmt **run);
+
 /* ---- utility_hook.c ---- */
 extern void cpii_utility_init(void);
 

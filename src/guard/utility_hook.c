@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * utility_hook.c
- *	  Utility statements: accounts for COPY, cursors, DO and the like, COPY of
- *	  a masked view, records of destruction and structure changes.
+ *	  Utility statements: accounts for COPY, cursors, DO and the like, records of
+ *	  destruction and structure changes.
  *
  * Transaction control passes untouched: it must work in a failed transaction,
  * where no catalog can be read.
@@ -11,21 +11,19 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "commands/prepare.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
 #include "tcop/pquery.h"
 #include "tcop/utility.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
-#include "utils/rel.h"
 
 #include "audit/statement.h"
 #include "audit/worker.h"
@@ -33,18 +31,17 @@
 #include "base/internal.h"
 #include "base/session.h"
 #include "base/settings.h"
-#include "base/ticket.h"
 #include "guard/destroy.h"
 #include "guard/guard.h"
 #include "guard/maintenance.h"
 #include "guard/spill.h"
-#include "guard/ticket.h"
 #include "people/duty.h"
 #include "people/held.h"
 #include "people/password.h"
 #include "people/roster.h"
 #include "policy/catalog.h"
 #include "policy/policy.h"
+#include "policy/probe.h"
 #include "policy/relation.h"
 #include "policy/view_follow.h"
 
@@ -104,86 +101,6 @@ static Oid
 range_var_oid(RangeVar *rv)
 {
 	return rv ? RangeVarGetRelid(rv, NoLock, true) : InvalidOid;
-}
-
-/* COPY masked_view TO becomes COPY (SELECT ... FROM masked_view) TO */
-static CopyStmt *
-copy_of_view(CopyStmt *copy)
-{
-	CopyStmt   *result = copyObject(copy);
-	SelectStmt *select = makeNode(SelectStmt);
-	ListCell   *lc;
-
-	if (copy->attlist == NIL)
-	{
-		ColumnRef  *all = makeNode(ColumnRef);
-		ResTarget  *target = makeNode(ResTarget);
-
-		all->fields = list_make1(makeNode(A_Star));
-		all->location = -1;
-		target->val = (Node *) all;
-		target->location = -1;
-		select->targetList = list_make1(target);
-	}
-	foreach(lc, copy->attlist)
-	{
-		ColumnRef  *column = makeNode(ColumnRef);
-		ResTarget  *target = makeNode(ResTarget);
-
-		column->fields = list_make1(copyObject(lfirst(lc)));
-		column->location = -1;
-		target->val = (Node *) column;
-		target->location = -1;
-		select->targetList = lappend(select->targetList, target);
-	}
-	select->fromClause = list_make1(copyObject(copy->relation));
-	result->relation = NULL;
-	result->attlist = NIL;
-	result->query = (Node *) select;
-	return result;
-}
-
-/*
- * COPY table TO as COPY (SELECT its columns FROM ONLY table) TO: so its rows
- * pass the meter one by one.
- */
-static CopyStmt *
-copy_of_table(CopyStmt *copy, Oid relid)
-{
-	CopyStmt   *named = copyObject(copy);
-	CopyStmt   *result;
-
-	if (named->attlist == NIL)
-	{
-		Relation	rel = table_open(relid, AccessShareLock);
-
-		for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
-		{
-			Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
-
-			if (!att->attisdropped && !att->attgenerated)
-				named->attlist = lappend(named->attlist,
-										 makeString(pstrdup(NameStr(att->attname))));
-		}
-		table_close(rel, AccessShareLock);
-	}
-	named->relation->inh = false;
-	result = copy_of_view(named);
-	return result;
-}
-
-/* COPY FROM into a register of ours that is still empty: pg_restore */
-static void
-note_restore(Oid relid)
-{
-	if (cpii_register_empty(relid) && superuser() && !cpii_duties_sealed())
-	{
-		if (strcmp(get_rel_name(relid), "duty_seal") == 0)
-			cpii_duties_restored();
-		cpii_access_allow_restore(relid);
-		cpii_audit_note(CPII_ACT_POLICY, "restore", "ok",
-						psprintf("{\"register\": \"%s\"}", get_rel_name(relid)));
-	}
 }
 
 static void
@@ -376,53 +293,6 @@ collects_rows(Node *stmt, DestReceiver *dest)
 		ActivePortal != NULL && ActivePortal->strategy == PORTAL_UTIL_SELECT;
 }
 
-static void
-enter_copy(CopyStmt *copy, Frame *frame)
-{
-	Oid			relid = range_var_oid(copy->relation);
-	int			flags = OidIsValid(relid) ? cpii_relation_flags(relid) : 0;
-
-	if (copy->is_from)
-	{
-		cpii_statement.writing = true;
-		if (flags & CPII_REL_PROTECTED)
-		{
-			cpii_statement_touch(relid);
-			cpii_account_action(CPII_ACT_WRITE);
-		}
-		if ((flags & CPII_REL_OURS) && !(flags & CPII_REL_AUDIT))
-			note_restore(relid);
-		return;
-	}
-	cpii_account_action(CPII_ACT_EXPORT);
-	if (copy->filename != NULL)
-		cpii_statement.target = copy->is_program ? "program" : "file";
-	if (!(flags & CPII_REL_PROTECTED))
-		return;
-	if (OidIsValid(cpii_masked_view_base(relid)))
-	{
-		frame->run = copyObject(frame->run);
-		frame->run->utilityStmt = (Node *) copy_of_view(copy);
-	}
-	else
-	{
-		/* sealed values leave: recorded before the first row */
-		cpii_statement_touch(relid);
-		if (cpii_sealed_export == CPII_SEALED_EXPORT_TICKET &&
-			!cpii_session_has_duty("pii_backup"))
-			(void) cpii_ticket_redeem_all("export", &relid, 1);
-		if (get_rel_relkind(relid) == RELKIND_RELATION &&
-			cpii_meter_is_limited(CPII_BUDGET_SEALED))
-		{
-			frame->run = copyObject(frame->run);
-			frame->run->utilityStmt = (Node *) copy_of_table(copy, relid);
-		}
-		else
-			frame->sealed_copy = true;
-		cpii_account_begin(true);
-	}
-}
-
 /*
  * What a held cursor gives after the transaction was fetched for the person
  * who acted in it; the next one behind the pool would read it.
@@ -439,6 +309,24 @@ refuse_held_cursor(const DeclareCursorStmt *stmt)
 				 errhint("Declare the cursor without WITH HOLD.")));
 }
 
+static bool
+executes_write(ExecuteStmt *stmt)
+{
+	PreparedStatement *prepared = FetchPreparedStatement(stmt->name, false);
+
+	if (prepared == NULL)
+		return false;
+	switch (prepared->plansource->commandTag)
+	{
+		case CMDTAG_INSERT:
+		case CMDTAG_UPDATE:
+		case CMDTAG_MERGE:
+			return true;
+		default:
+			return false;
+	}
+}
+
 static void
 enter_statement(Node *stmt, Frame *frame)
 {
@@ -446,12 +334,16 @@ enter_statement(Node *stmt, Frame *frame)
 	switch (nodeTag(stmt))
 	{
 		case T_CopyStmt:
-			enter_copy((CopyStmt *) stmt, frame);
+			frame->sealed_copy = cpii_copy_enter((CopyStmt *) stmt, &frame->run);
 			break;
 		case T_CreateTableAsStmt:
 		case T_RefreshMatViewStmt:
 			cpii_account_action(CPII_ACT_COPY);
 			cpii_statement.no_clear = true;
+			break;
+		case T_ExecuteStmt:
+			/* its values are made before the plan runs */
+			cpii_statement.writing = executes_write((ExecuteStmt *) stmt);
 			break;
 		case T_DeclareCursorStmt:
 			refuse_held_cursor((DeclareCursorStmt *) stmt);
@@ -580,6 +472,9 @@ cpii_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	{
 		utility_depth++;
 		enter_statement(pstmt->utilityStmt, &frame);
+		/* EXPLAIN shows constants without running anything */
+		if (unlikely(cpii_probe_waits))
+			cpii_probe_early();
 		if (collects_rows(pstmt->utilityStmt, dest))
 			frame.dest = cpii_spill_portal_store(&frame.store, ActivePortal, dest, false,
 												 fetches_clear(pstmt->utilityStmt));

@@ -79,6 +79,7 @@ is($bound->('SELECT count(*) FROM depot.parcel WHERE phone = ANY ($1::courier_pi
 is($bound->('SELECT 1')->{state}, '', 'the refusal is over');
 my $before = probes_of('ana');
 is(error_as($node, 'ana', q{SELECT array_length('} . guesses(21) . q{'::courier_pii.phone[], 1)}), 'PI001', 'nor as an array literal');
+is(error_as($node, 'ana', q{EXPLAIN (VERBOSE) SELECT '} . guesses(21) . q{'::courier_pii.phone[]}), 'PI001', 'nor in a plan that is only shown');
 is(error_as($node, 'ana', join('', q{CREATE TYPE ana.guess AS (p courier_pii.phone); SELECT },
 	join(', ', map { sprintf q{'(138%08d)'::ana.guess}, $_ } 1 .. 21))), 'PI001', 'nor as row literals');
 is(error_as($node, 'ana', q{SELECT jsonb_populate_recordset(NULL::ana.guess, (SELECT jsonb_agg(jsonb_build_object('p', g)) FROM (SELECT g FROM depot.guess LIMIT 21) x))}), 'PI001', 'nor out of JSON');
@@ -118,6 +119,16 @@ unlike(query_as($node, 'ana', q{
 	SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;
 	EXPLAIN (COSTS OFF) SELECT count(g::name::courier_pii.phone) FROM depot.guess}), qr/Partial Aggregate/, 'plans know that');
 
+# a prepared INSERT is a plain write, its values are no probes
+$before = probes_of('loader');
+is(error_as($node, 'loader', join(' ', 'PREPARE p (courier_pii.phone) AS INSERT INTO depot.box (phone) VALUES ($1); BEGIN;',
+	map({ sprintf q{EXECUTE p('138%08d');}, $_ } 1 .. 30), 'ROLLBACK')), '', 'rows by EXECUTE');
+is(error_as($node, 'loader', join('', 'PREPARE p (courier_pii.phone[]) AS INSERT INTO depot.box (phone) SELECT * FROM unnest($1); BEGIN; ',
+	q{EXECUTE p('}, guesses(30), q{'); ROLLBACK})), '', 'in one array');
+is(probes_of('loader') - $before, 0, 'are free');
+is(error_as($node, 'loader', join('', 'PREPARE p (courier_pii.phone[]) AS SELECT cardinality($1); ',
+	q{EXECUTE p('}, guesses(21), q{')})), 'PI001', 'others are not');
+
 # ---- plain writes while the database is set up ----
 
 is(error_as($node, $super, 'BEGIN; INSERT INTO depot.box (phone) SELECT g FROM depot.guess; ROLLBACK'), '', 'set-up: a superuser imports');
@@ -129,7 +140,7 @@ seal_duties_of($node);
 
 my $import = 'BEGIN; INSERT INTO depot.box (phone) SELECT g FROM depot.guess; ROLLBACK';
 is(error_as($node, $_, $import), '', "$_ sees no sealed value and imports") for @others;
-is(probes_of($_), 0, 'which is no probe') for @others;
+is(probes_of($_), $_ eq 'loader' ? 20 : 0, 'which is no probe') for @others;
 is(error_as($node, 'clerk', 'BEGIN; INSERT INTO masked.box (phone) SELECT g FROM depot.guess; ROLLBACK'), '', 'likewise through the masked view');
 is(error_as($node, 'anybody', $import), '', 'anybody, as long as nothing is public');
 is(error_as($node, 'maker', 'GRANT SELECT ON depot.own TO PUBLIC'), '', 'a plain table is given to all');
