@@ -129,6 +129,7 @@ OBJS = \
 	src/policy/limits.o \
 	src/policy/lift_barrier.o \
 	src/policy/lift_search.o \
+	src/policy/lift_with.o \
 	src/policy/lift_write.o \
 	src/policy/masked_view.o \
 	src/policy/masked_write.o \

@@ -17,4 +17,10 @@
  */
 extern bool cpii_lift_query(Query *query);
 
+/*
+ * Can a column of the subquery get another output beside it?  Not where rows are
+ * grouped, made distinct or combined by what is shown.
+ */
+extern bool cpii_can_be_lifted(Query *sub);
+
 #endif							/* CPII_LIFT_H */
