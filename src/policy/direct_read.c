@@ -21,6 +21,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -52,7 +53,7 @@ static Oid	changed[FEW_CHANGES];	/* relations that are to be looked at again */
 static int	nchanged = 0;		/* FEW_CHANGES + 1: all */
 static Oid	known_login = InvalidOid;
 static Oid	known_person = InvalidOid;
-static bool reads_all = false;	/* by a role that reads every table */
+static bool reads_all = false;	/* whatever the tables' rights say */
 static uint32 own_classes = 0;
 static uint32 others_classes = 0;
 
@@ -107,6 +108,16 @@ holds_superuser(void)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return found;
+}
+
+/* everything: tables, or the files and the stream that they are copied by */
+static bool
+reads_everything(void)
+{
+	Oid			backup = get_role_oid("pii_backup", true);
+
+	return holds(ROLE_PG_READ_ALL_DATA) || (OidIsValid(backup) && holds(backup)) ||
+		has_rolreplication(known_login) || holds_superuser();
 }
 
 /* does a list of rights let the person read?  It is NULL by default: nobody */
@@ -269,7 +280,7 @@ look_at_changes(void)
 		if (stale)
 		{
 			stale = false;
-			reads_all = holds(ROLE_PG_READ_ALL_DATA) || holds_superuser();
+			reads_all = reads_everything();
 		}
 		list_sort(wanted, list_oid_cmp);
 		list_deduplicate_oid(wanted);

@@ -18,7 +18,7 @@ my $super = $node->safe_psql('postgres', 'SELECT current_user');
 my $major = $node->config_data('--version') =~ / (\d+)/ ? $1 : 0;
 
 staff_server($node);
-my @readers = qw(ana by_column reads_all by_hand by_view anybody);
+my @readers = qw(ana by_column reads_all by_hand by_view backs_up streams anybody);
 my @others = qw(loader clerk);
 $node->safe_psql($db, join ' ', map { "CREATE ROLE $_ LOGIN;" } @readers, @others, 'maker', 'late');
 $node->safe_psql($db, q{
@@ -48,7 +48,7 @@ $node->safe_psql($db, q{
 	GRANT SELECT (id, phone) ON depot.parcel TO by_column;
 	GRANT SELECT (id) ON depot.parcel TO loader, clerk;
 	GRANT SELECT ON depot.raw TO by_view;
-	GRANT pg_read_all_data TO reads_all;
+	GRANT pg_read_all_data TO reads_all; GRANT pii_backup TO backs_up; ALTER ROLE streams REPLICATION;
 	CREATE SCHEMA ana AUTHORIZATION ana;
 });
 
@@ -146,7 +146,7 @@ is(error_as($node, 'anybody', $import), '', 'anybody, as long as nothing is publ
 is(error_as($node, 'maker', 'GRANT SELECT ON depot.own TO PUBLIC'), '', 'a plain table is given to all');
 is(error_as($node, 'anybody', $import), '', 'which changes nothing');
 
-is(error_as($node, $_, $import), 'PI001', "$_ reads sealed values and cannot import") for qw(ana by_column reads_all by_hand by_view maker);
+is(error_as($node, $_, $import), 'PI001', "$_ reads sealed values and cannot import") for qw(ana by_column reads_all by_hand by_view backs_up streams maker);
 is(error_as($node, 'dai', $import), 'PI001', 'nor can a superuser');
 is(error_as($node, 'dai', "SET ROLE maker; $import"), 'PI001', 'nor as somebody else');
 like(message_as($node, 'dai', $import), qr/HINT:  Let somebody write who cannot read the table itself/, 'the message says how it goes');
