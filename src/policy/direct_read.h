@@ -19,8 +19,9 @@ typedef enum CpiiDirectRead
  * What the person who is acting may read of a class as it is stored, by any
  * role that the login role or the person is a member of, inherited or not:
  * columns of tables, and of views that are no masked ones.  Superusers, members
- * of pii_backup and roles that replicate may read everything.  Functions that read for somebody are not looked through.
- * A company's own classes are taken together.
+ * of pii_backup and roles that replicate may read everything.  Functions that
+ * read for somebody are not looked through.  A company's own classes are taken
+ * together.
  */
 extern CpiiDirectRead cpii_direct_read(int class_id);
 
