@@ -149,6 +149,7 @@ OBJS = \
 	src/policy/unprotect.o \
 	src/policy/row_rule.o \
 	src/policy/rule_names.o \
+	src/policy/search_params.o \
 	src/policy/show.o \
 	src/policy/suspect_text.o \
 	src/policy/table_lock.o \

@@ -5,6 +5,8 @@ CREATE ROLE regress_courier_pii_desk LOGIN; CREATE ROLE regress_courier_pii_othe
 CREATE SCHEMA regress_tail;
 CREATE TABLE regress_tail.parcel (id integer PRIMARY KEY, phone text);
 INSERT INTO regress_tail.parcel SELECT i, '138' || lpad((i * 7919 % 100000000)::text, 8, '0') FROM generate_series(1, 20000) i;
+-- a popular number
+INSERT INTO regress_tail.parcel SELECT 20000 + i, '139' || lpad(i::text, 4, '0') || '8888' FROM generate_series(1, 4000) i;
 SELECT courier_pii.protect_column('regress_tail.parcel', 'phone', 'phone');
 CREATE INDEX ON regress_tail.parcel (courier_pii.tail4(phone));
 SELECT courier_pii.create_masked_view('regress_tail.parcel', 'regress_tail_masked');
@@ -21,6 +23,12 @@ SET plan_cache_mode = force_generic_plan;
 EXPLAIN (COSTS OFF) EXECUTE tail('7919');
 EXECUTE tail('7919');
 EXECUTE tail('0000');
+RESET plan_cache_mode;
+-- planned once for all values, whatever the statistics say of popular ones
+PREPARE tail_2 (text) AS SELECT id FROM regress_tail_masked.parcel WHERE courier_pii.tail4(phone) = courier_pii.tail4_of('phone', $1) ORDER BY id;
+EXECUTE tail_2('7919');
+DO $$ BEGIN FOR i IN 1 .. 8 LOOP EXECUTE format('EXECUTE tail_2(%L)', 1000 + i); END LOOP; END $$;
+SELECT generic_plans > 0 AS generic, custom_plans FROM pg_prepared_statements WHERE name = 'tail_2';
 -- the tag itself is not for looking at, and means nothing for other text
 SELECT courier_pii.tail4(phone) FROM regress_tail_masked.parcel LIMIT 1;
 SELECT courier_pii.tail4('13800007919');

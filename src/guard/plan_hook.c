@@ -23,6 +23,7 @@
 #include "policy/lift.h"
 #include "policy/pure_query.h"
 #include "policy/relation.h"
+#include "policy/search_params.h"
 #include "policy/trust.h"
 #include "sealed/search_tag.h"
 
@@ -92,6 +93,7 @@ cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 		/* what was revoked meanwhile holds within an open transaction, too */
 		AcceptInvalidationMessages();
 		decided = cpii_lift_query(parse);
+		boundParams = cpii_hide_searched(boundParams, parse);
 	}
 	if (usable && cpii_internal_depth == 0 && pure_relations < 0)
 		code = cpii_trust_collect(parse);
