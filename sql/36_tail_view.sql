@@ -29,6 +29,12 @@ PREPARE tail_2 (text) AS SELECT id FROM regress_tail_masked.parcel WHERE courier
 EXECUTE tail_2('7919');
 DO $$ BEGIN FOR i IN 1 .. 8 LOOP EXECUTE format('EXECUTE tail_2(%L)', 1000 + i); END LOOP; END $$;
 SELECT generic_plans > 0 AS generic, custom_plans FROM pg_prepared_statements WHERE name = 'tail_2';
+CREATE FUNCTION pg_temp.by_tail(wanted text, below int) RETURNS SETOF int LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN QUERY SELECT p.id FROM regress_tail_masked.parcel p WHERE courier_pii.tail4(p.phone) = courier_pii.tail4_of('phone', wanted) AND p.id < below ORDER BY p.id;
+END $$;
+SELECT t, count(*), min(id) FROM unnest('{7919,5838,7919,1111,7919,7919,3757,7919,8888}'::text[]) WITH ORDINALITY AS w (t, no),
+	LATERAL pg_temp.by_tail(t, 20000 + no::int) f (id) GROUP BY no, t ORDER BY no;
 -- the tag itself is not for looking at, and means nothing for other text
 SELECT courier_pii.tail4(phone) FROM regress_tail_masked.parcel LIMIT 1;
 SELECT courier_pii.tail4('13800007919');

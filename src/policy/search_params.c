@@ -70,14 +70,13 @@ cpii_hide_searched(ParamListInfo params, Query *query)
 	ParamListInfo result;
 	int			id = -1;
 
-	/* those that are fetched when they are needed are somebody's variables */
-	if (params == NULL || params->numParams == 0 || params->paramFetch != NULL ||
-		context.oids == NULL)
+	if (params == NULL || params->numParams == 0 || context.oids == NULL)
 		return params;
 	(void) query_tree_walker(query, param_walker, &context, 0);
 	context.within = bms_del_members(context.within, context.outside);
 	if (bms_is_empty(context.within))
 		return params;
+	/* variables of a function are fetched now; the plan's run fetches them again */
 	result = copyParamList(params);
 	while ((id = bms_next_member(context.within, id)) >= 0)
 		if (id <= result->numParams)
