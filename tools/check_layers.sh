@@ -74,7 +74,7 @@ for pattern in 'src/mask/*.[ch]' 'src/sealed/envelope.[ch]' \
 	'src/policy/matrix.[ch]' 'src/policy/condition.[ch]' 'src/policy/suspect_text.[ch]' \
 	'src/crypto/gcm.[ch]' 'src/crypto/nonce.[ch]' 'src/crypto/shamir.[ch]' \
 	'src/crypto/wrap.[ch]' 'src/crypto/secret_file.[ch]' \
-	'src/audit/redact.[ch]' 'src/people/password_rule.[ch]' 'src/base/secret.[ch]' 'src/base/hex.[ch]' 'src/base/classes.h'; do
+	'src/audit/redact.[ch]' 'src/people/password_rule.[ch]' 'src/base/secret.[ch]' 'src/base/words.h' 'src/base/hex.[ch]' 'src/base/classes.h'; do
 	for file in $pattern; do
 		[ ! -f "$file" ] || pure="$pure $file"
 	done

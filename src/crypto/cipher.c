@@ -26,6 +26,7 @@
 #include <openssl/rand.h>
 
 #include "base/secret.h"
+#include "base/words.h"
 #include "crypto/gcm.h"
 
 struct CpiiCipher
@@ -340,6 +341,7 @@ counter_mode(EVP_CIPHER_CTX *ctx, const unsigned char nonce[CPII_NONCE_LEN],
 
 /* both parts of the associated data in one piece, NULL when they are too long */
 #define AAD_ROOM 64
+#define BLOCK 16
 
 static inline const unsigned char *
 join_aad(const unsigned char *aad, size_t aadlen, const unsigned char *aad2,
@@ -349,6 +351,20 @@ join_aad(const unsigned char *aad, size_t aadlen, const unsigned char *aad2,
 		return aad;
 	if (aadlen + aad2len > AAD_ROOM)
 		return NULL;
+	if (aadlen > BLOCK && aadlen < BLOCK + 8 && aad2len == BLOCK)
+	{
+		/* of sealed values with search tags; whole blocks are stored at once */
+		int			bits = 8 * (int) (aadlen - BLOCK);
+		uint64_t	low = cpii_load8(aad2);
+		uint64_t	high = cpii_load8(aad2 + 8);
+
+		cpii_store16(room, cpii_load8(aad), cpii_load8(aad + 8));
+		cpii_store16(room + BLOCK,
+					 cpii_load8(aad + aadlen - 8) >> (64 - bits) | low << bits,
+					 low >> (64 - bits) | high << bits);
+		cpii_store8(room + 2 * BLOCK, high >> (64 - bits));
+		return room;
+	}
 	memcpy(room, aad, aadlen);
 	memcpy(room + aadlen, aad2, aad2len);
 	return room;

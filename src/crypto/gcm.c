@@ -29,6 +29,7 @@
 #include <openssl/modes.h>
 
 #include "base/secret.h"
+#include "base/words.h"
 
 #define BLOCK 16
 /* the block that the tag is encrypted with, and those of the text */
@@ -72,9 +73,22 @@ blocks_of(size_t textlen)
 static inline void
 counter_block(unsigned char *out, const unsigned char nonce[CPII_NONCE_LEN], int counter)
 {
-	memcpy(out, nonce, CPII_NONCE_LEN);
-	memset(out + CPII_NONCE_LEN, 0, 3);
-	out[BLOCK - 1] = (unsigned char) counter;
+	/* the last four bytes are the counter, big-endian, and it is small */
+	cpii_store16(out, cpii_load8(nonce),
+				 cpii_load4(nonce + 8) | (uint64_t) counter << 56);
+}
+
+static inline bool
+same_nonce(const unsigned char a[CPII_NONCE_LEN], const unsigned char b[CPII_NONCE_LEN])
+{
+	return cpii_load8(a) == cpii_load8(b) && cpii_load4(a + 8) == cpii_load4(b + 8);
+}
+
+static inline void
+wipe_blocks(unsigned char *blocks, int n)
+{
+	for (int i = 0; i < n; i++)
+		cpii_wipe_few(blocks + (size_t) i * BLOCK, BLOCK);
 }
 
 /* what the mode asks for: the block cipher of one block */
@@ -86,7 +100,7 @@ encrypt_block(const unsigned char in[BLOCK], unsigned char out[BLOCK], const voi
 	int			len;
 
 	if (counter >= 1 && counter <= gcm->nready &&
-		memcmp(in, gcm->nonce, CPII_NONCE_LEN) == 0 &&
+		same_nonce(in, gcm->nonce) &&
 		(in[12] | in[13] | in[14]) == 0)
 		memcpy(out, gcm->ready + (size_t) (counter - 1) * BLOCK, BLOCK);
 	else if (EVP_EncryptUpdate(gcm->cipher, out, &len, in, BLOCK) != 1 || len != BLOCK)
@@ -161,13 +175,11 @@ make_ahead(CpiiGcm *gcm)
 		return false;
 	gcm->made = gcm->next = 0;
 	block = gcm->ahead->blocks;
+	if (!cpii_nonces(gcm->ahead->nonces[0], n))
+		return false;
 	for (int i = 0; i < n; i++)
-	{
-		if (!cpii_nonce(gcm->ahead->nonces[i]))
-			return false;
 		for (int k = 1; k <= width; k++, block += BLOCK)
 			counter_block(block, gcm->ahead->nonces[i], k);
-	}
 	if (!encrypt_blocks(gcm, gcm->ahead->blocks, n * width))
 		return false;
 	gcm->forks = cpii_nonce_forks();
@@ -226,7 +238,7 @@ cpii_gcm_seal(CpiiGcm *gcm, const unsigned char nonce[CPII_NONCE_LEN],
 	if (n > gcm->wanted)
 		gcm->wanted = n;
 	if (gcm->fresh && n <= gcm->width &&
-		memcmp(nonce, gcm->ahead->nonces[gcm->next - 1], CPII_NONCE_LEN) == 0)
+		same_nonce(nonce, gcm->ahead->nonces[gcm->next - 1]))
 	{
 		nblocks = gcm->width;
 		blocks = gcm->ahead->blocks + (size_t) (gcm->next - 1) * nblocks * BLOCK;
@@ -241,7 +253,7 @@ cpii_gcm_seal(CpiiGcm *gcm, const unsigned char nonce[CPII_NONCE_LEN],
 		(inlen == 0 || CRYPTO_gcm128_encrypt(gcm->mode, in, out, inlen) == 0);
 	if (ok)
 		CRYPTO_gcm128_tag(gcm->mode, tag, CPII_GCM_TAG_LEN);
-	cpii_wipe(blocks, (size_t) nblocks * BLOCK);
+	wipe_blocks(blocks, nblocks);
 	gcm->nready = 0;
 	return ok && !gcm->failed;
 }
@@ -263,7 +275,7 @@ cpii_gcm_open(CpiiGcm *gcm, const unsigned char nonce[CPII_NONCE_LEN],
 		(inlen == 0 || CRYPTO_gcm128_decrypt(gcm->mode, in, out, inlen) == 0) &&
 		/* compares in constant time */
 		CRYPTO_gcm128_finish(gcm->mode, tag, CPII_GCM_TAG_LEN) == 0;
-	cpii_wipe(room, (size_t) n * BLOCK);
+	wipe_blocks(room, n);
 	gcm->nready = 0;
 	return ok && !gcm->failed;
 }

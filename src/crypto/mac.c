@@ -7,6 +7,11 @@
  * CMAC (NIST SP 800-38B) has a short way: a text of one block or less is one
  * call of the block cipher, ten times faster than HMAC through EVP_MAC.
  *
+ * The last four digits of telephone numbers are ten thousand texts, most of
+ * which a load meets again and again: a key that has served a few of them keeps
+ * the beginnings of their hashes.  They say no more than the key beside them,
+ * and are wiped with it.
+ *
  *-------------------------------------------------------------------------
  */
 #include "crypto/mac.h"
@@ -20,8 +25,21 @@
 #include <openssl/params.h>
 
 #include "base/secret.h"
+#include "base/words.h"
 
 #define BLOCK 16
+
+/* texts of four digits; those with the same first three are made together */
+#define FOURS 10000
+#define TOGETHER 10
+/* so many are hashed one by one before the room is taken */
+#define FOURS_ALONE 64
+
+typedef struct Fours
+{
+	uint8_t		known[FOURS / TOGETHER];
+	uint32_t	heads[FOURS];
+} Fours;
 
 struct CpiiMac
 {
@@ -30,6 +48,8 @@ struct CpiiMac
 	EVP_CIPHER_CTX *block;
 	unsigned char whole[BLOCK];
 	unsigned char padded[BLOCK];
+	int			alone;
+	Fours	   *fours;			/* NULL: none yet */
 };
 
 static EVP_MAC *hmac_algorithm = NULL;
@@ -122,8 +142,43 @@ cpii_mac_free(CpiiMac *mac)
 	/* OpenSSL wipes keys when it frees a context */
 	EVP_MAC_CTX_free(mac->ctx);
 	EVP_CIPHER_CTX_free(mac->block);
+	if (mac->fours != NULL)
+		cpii_wipe(mac->fours, sizeof(Fours));
+	free(mac->fours);
 	cpii_wipe(mac, sizeof(*mac));
 	free(mac);
+}
+
+/* what the block cipher gets for a text of one block or less */
+static inline void
+last_block(const CpiiMac *mac, const unsigned char *in, size_t inlen,
+		   unsigned char out[BLOCK])
+{
+	const unsigned char *mask = mac->padded;
+	uint64_t	low;
+	uint64_t	high = 0;
+
+	if (inlen >= BLOCK)
+	{
+		mask = mac->whole;
+		low = cpii_load8(in);
+		high = cpii_load8(in + 8);
+	}
+	else if (inlen > 8)
+	{
+		low = cpii_load8(in);
+		high = cpii_load8(in + inlen - 8) >> (8 * (BLOCK - inlen)) |
+			UINT64_C(0x80) << (8 * (inlen - 8));
+	}
+	else
+	{
+		low = cpii_load_few(in, inlen);
+		if (inlen == 8)
+			high = 0x80;
+		else
+			low |= UINT64_C(0x80) << (8 * inlen);
+	}
+	cpii_store16(out, low ^ cpii_load8(mask), high ^ cpii_load8(mask + 8));
 }
 
 /* CMAC of a text of one block or less */
@@ -131,25 +186,14 @@ static bool
 one_block(CpiiMac *mac, const unsigned char *in, size_t inlen,
 		  unsigned char out[CPII_MAC_LEN])
 {
-	const unsigned char *mask = inlen == BLOCK ? mac->whole : mac->padded;
-	unsigned char block[BLOCK] = {0};
-	uint64_t	halves[2];
-	uint64_t	masks[2];
+	unsigned char block[BLOCK];
 	int			len;
 	bool		ok;
 
-	if (inlen > 0)
-		memcpy(block, in, inlen);
-	if (inlen < BLOCK)
-		block[inlen] = 0x80;
-	memcpy(halves, block, BLOCK);
-	memcpy(masks, mask, BLOCK);
-	halves[0] ^= masks[0];
-	halves[1] ^= masks[1];
-	ok = EVP_EncryptUpdate(mac->block, out, &len, (unsigned char *) halves, BLOCK) == 1 &&
+	last_block(mac, in, inlen, block);
+	ok = EVP_EncryptUpdate(mac->block, out, &len, block, BLOCK) == 1 &&
 		len == BLOCK;
 	cpii_wipe_few(block, sizeof(block));
-	cpii_wipe_few(halves, sizeof(halves));
 	return ok;
 }
 
@@ -183,6 +227,64 @@ cpii_mac(CpiiMac *mac, const unsigned char *in, size_t inlen,
 		return one_block(mac, in, inlen, out);
 	}
 	return cpii_mac_pieces(mac, &whole, 1, out);
+}
+
+/* the hashes of ten texts of four digits, which differ in the last one */
+static bool
+make_fours(CpiiMac *mac, int group)
+{
+	unsigned char text[4] = {(unsigned char) ('0' + group / 100),
+		(unsigned char) ('0' + group / 10 % 10), (unsigned char) ('0' + group % 10)};
+	unsigned char blocks[TOGETHER * BLOCK];
+	int			len;
+	bool		ok;
+
+	for (int i = 0; i < TOGETHER; i++)
+	{
+		text[3] = (unsigned char) ('0' + i);
+		last_block(mac, text, sizeof(text), blocks + (size_t) i * BLOCK);
+	}
+	ok = EVP_EncryptUpdate(mac->block, blocks, &len, blocks, sizeof(blocks)) == 1 &&
+		len == sizeof(blocks);
+	if (ok)
+		for (int i = 0; i < TOGETHER; i++)
+			mac->fours->heads[group * TOGETHER + i] = cpii_load4(blocks + (size_t) i * BLOCK);
+	cpii_wipe(blocks, sizeof(blocks));
+	mac->fours->known[group] = ok;
+	return ok;
+}
+
+bool
+cpii_mac_head(CpiiMac *mac, const unsigned char *in, size_t inlen,
+			  unsigned char out[CPII_MAC_HEAD_LEN])
+{
+	unsigned char full[CPII_MAC_LEN];
+
+	if (inlen == 4 && mac->block != NULL)
+	{
+		uint32_t	text = cpii_load4(in);
+
+		/* a digit is 3x, and still is when six are added */
+		if ((text & (text + UINT32_C(0x06060606)) & UINT32_C(0xF0F0F0F0)) ==
+			UINT32_C(0x30303030))
+		{
+			int			group = (int) ((text & 15) * 100 + (text >> 8 & 15) * 10 +
+									   (text >> 16 & 15));
+
+			if (mac->fours == NULL && ++mac->alone > FOURS_ALONE)
+				mac->fours = calloc(1, sizeof(Fours));
+			if (mac->fours != NULL &&
+				(mac->fours->known[group] || make_fours(mac, group)))
+			{
+				cpii_store4(out, mac->fours->heads[group * TOGETHER + (text >> 24 & 15)]);
+				return true;
+			}
+		}
+	}
+	if (!cpii_mac(mac, in, inlen, full))
+		return false;
+	cpii_store4(out, cpii_load4(full));
+	return true;
 }
 
 bool

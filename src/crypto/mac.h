@@ -36,7 +36,15 @@ extern void cpii_mac_free(CpiiMac *mac);
 extern bool cpii_mac(CpiiMac *mac, const unsigned char *in, size_t inlen,
 					 unsigned char out[CPII_MAC_LEN]);
 
-/* the same in two steps, of which the second one is short */
+/*
+ * The first four bytes of the same.  For texts of four digits with CMAC most
+ * calls find them kept by the key.
+ */
+#define CPII_MAC_HEAD_LEN 4
+extern bool cpii_mac_head(CpiiMac *mac, const unsigned char *in, size_t inlen,
+						  unsigned char out[CPII_MAC_HEAD_LEN]);
+
+/* the hash in two steps, of which the second one is short */
 extern bool cpii_mac_begin(CpiiMac *mac, const unsigned char *in, size_t inlen);
 extern bool cpii_mac_end(CpiiMac *mac, const unsigned char *in, size_t inlen,
 						 unsigned char out[CPII_MAC_LEN]);

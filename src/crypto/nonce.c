@@ -34,11 +34,14 @@ drop_pool(void)
 }
 
 bool
-cpii_nonce(unsigned char out[CPII_NONCE_LEN])
+cpii_nonces(unsigned char *out, int n)
 {
+	size_t		len = (size_t) n * CPII_NONCE_LEN;
 	static bool watching_fork = false;
 
-	if (pool_used + CPII_NONCE_LEN > POOL_LEN)
+	if (len > POOL_LEN)
+		return false;
+	if (pool_used + len > POOL_LEN)
 	{
 		if (!watching_fork && pthread_atfork(NULL, NULL, drop_pool) != 0)
 			return false;
@@ -47,10 +50,16 @@ cpii_nonce(unsigned char out[CPII_NONCE_LEN])
 			return false;
 		pool_used = 0;
 	}
-	memcpy(out, pool + pool_used, CPII_NONCE_LEN);
-	cpii_wipe_few(pool + pool_used, CPII_NONCE_LEN);
-	pool_used += CPII_NONCE_LEN;
+	memcpy(out, pool + pool_used, len);
+	cpii_wipe(pool + pool_used, len);
+	pool_used += len;
 	return true;
+}
+
+bool
+cpii_nonce(unsigned char out[CPII_NONCE_LEN])
+{
+	return cpii_nonces(out, 1);
 }
 
 uint32_t

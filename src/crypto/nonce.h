@@ -21,6 +21,9 @@
  */
 extern bool cpii_nonce(unsigned char out[CPII_NONCE_LEN]);
 
+/* n of them, one after the other; false also when n is above 300 */
+extern bool cpii_nonces(unsigned char *out, int n);
+
 /*
  * Grows with each fork that led to this process since it first drew a nonce.
  * Whoever keeps nonces drops them when it has changed.

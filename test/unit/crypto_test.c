@@ -122,6 +122,43 @@ short_cmac(void)
 		   "CMAC takes keys of 32 bytes");
 }
 
+/* the beginnings of hashes, kept ones of four digits and others */
+static void
+heads(void)
+{
+	static const char *const others[] = {"", "1", "123", "12345", "12a4", "/000", "000/",
+	":999", "99:9", "\261\262\263\264", "0000000000000000", "00000000000000001"};
+	unsigned char key[32] = {9, 8, 7};
+	unsigned char head[CPII_MAC_HEAD_LEN];
+	unsigned char full[CPII_MAC_LEN];
+	bool		all = true;
+
+	for (int digest = CPII_DIGEST_SHA256; digest <= CPII_DIGEST_AES_CMAC; digest++)
+	{
+		CpiiMac    *mac = cpii_mac_new_digest((CpiiDigest) digest, key, sizeof(key));
+
+		for (int i = 0; mac != NULL && i < 20000; i++)
+		{
+			char		text[16];
+
+			/* every one of them, far from the last one, and some of them again */
+			snprintf(text, sizeof(text), "%04d", (int) ((long) i * 7919 % 10000));
+			if (!cpii_mac(mac, (unsigned char *) text, 4, full) ||
+				!cpii_mac_head(mac, (unsigned char *) text, 4, head) ||
+				memcmp(head, full, sizeof(head)) != 0)
+				all = false;
+		}
+		for (size_t i = 0; mac != NULL && i < sizeof(others) / sizeof(others[0]); i++)
+			if (!cpii_mac(mac, (const unsigned char *) others[i], strlen(others[i]), full) ||
+				!cpii_mac_head(mac, (const unsigned char *) others[i], strlen(others[i]), head) ||
+				memcmp(head, full, sizeof(head)) != 0)
+				all = false;
+		all = all && mac != NULL;
+		cpii_mac_free(mac);
+	}
+	tap_ok(all, "beginnings of hashes");
+}
+
 /* a child has nonces of its own, whatever its parent's pool held */
 static void
 nonces(void)
@@ -129,6 +166,7 @@ nonces(void)
 	unsigned char mine[CPII_NONCE_LEN];
 	unsigned char theirs[CPII_NONCE_LEN] = {0};
 	unsigned char last[CPII_NONCE_LEN];
+	unsigned char many[300][CPII_NONCE_LEN];
 	bool		all = true;
 	int			ends[2];
 	pid_t		child;
@@ -141,6 +179,12 @@ nonces(void)
 		memcpy(last, mine, sizeof(mine));
 	}
 	tap_ok(all, "nonces differ");
+	all = cpii_nonces(many[0], 300) && !cpii_nonces(many[0], 400);
+	for (int i = 0; i < 300; i++)
+		for (int k = 0; k < i; k++)
+			if (memcmp(many[i], many[k], CPII_NONCE_LEN) == 0)
+				all = false;
+	tap_ok(all, "nonces drawn together differ");
 	if (pipe(ends) != 0 || (child = fork()) < 0)
 		abort();
 	if (child == 0)
@@ -594,6 +638,7 @@ main(void)
 	wrapping();
 	keyed_hashes();
 	short_cmac();
+	heads();
 	nonces();
 	short_gcm();
 	all_lengths();
