@@ -371,9 +371,14 @@ join_aad(const unsigned char *aad, size_t aadlen, const unsigned char *aad2,
 }
 
 bool
-cpii_cipher_nonce(CpiiCipher *cipher, unsigned char nonce[CPII_NONCE_LEN])
+cpii_cipher_seal_fresh(CpiiCipher *cipher, const unsigned char *aad, size_t aadlen,
+					   const unsigned char *in, size_t inlen, unsigned char *out)
 {
-	return cipher->gcm != NULL ? cpii_gcm_nonce(cipher->gcm, nonce) : cpii_nonce(nonce);
+	if (cipher->gcm != NULL && inlen <= CPII_GCM_TEXT_MAX)
+		return cpii_gcm_seal_fresh(cipher->gcm, aad, aadlen, in, inlen, out);
+	return cpii_nonce(out) &&
+		cpii_cipher_seal(cipher, out, aad, aadlen, NULL, 0, in, inlen,
+						 out + CPII_NONCE_LEN, out + CPII_NONCE_LEN + inlen);
 }
 
 bool

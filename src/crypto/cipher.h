@@ -47,10 +47,14 @@ extern void cpii_cipher_free(CpiiCipher *cipher);
 extern CpiiSuite cpii_cipher_suite(const CpiiCipher *cipher);
 
 /*
- * A fresh nonce for the next cpii_cipher_seal with this cipher, which then may
- * find that part of its work was done ahead.  False: there is no randomness.
+ * Seal with a fresh nonce, part of whose work may have been done ahead: nonce,
+ * sealed text and tag to out, one after the other.  False also when there is
+ * no randomness.
  */
-extern bool cpii_cipher_nonce(CpiiCipher *cipher, unsigned char nonce[CPII_NONCE_LEN]);
+extern bool cpii_cipher_seal_fresh(CpiiCipher *cipher,
+								   const unsigned char *aad, size_t aadlen,
+								   const unsigned char *in, size_t inlen,
+								   unsigned char *out);
 
 /* out has room for inlen bytes; in and out may not overlap */
 extern bool cpii_cipher_seal(CpiiCipher *cipher,

@@ -79,14 +79,6 @@ cpii_key_class_find(int class_id)
 }
 
 CpiiEpochEntry *
-cpii_epoch_current(const CpiiKeyClass *class)
-{
-	uint32		current = pg_atomic_read_u32((pg_atomic_uint32 *) &class->current);
-
-	return current == 0 ? NULL : &cpii_key_table->epochs[current - 1];
-}
-
-CpiiEpochEntry *
 cpii_epoch_add(int class_id, int epoch)
 {
 	CpiiEpochEntry *entry = cpii_epoch_find(class_id, epoch);

@@ -109,7 +109,13 @@ extern CpiiKeyTable *cpii_key_table;
 extern CpiiEpochEntry *cpii_epoch_find(int class_id, int epoch);
 extern CpiiKeyClass *cpii_key_class_find(int class_id);
 /* the entry of the class's active epoch, or NULL */
-extern CpiiEpochEntry *cpii_epoch_current(const CpiiKeyClass *class);
+static inline CpiiEpochEntry *
+cpii_epoch_current(const CpiiKeyClass *class)
+{
+	uint32		current = pg_atomic_read_u32((pg_atomic_uint32 *) &class->current);
+
+	return current == 0 ? NULL : &cpii_key_table->epochs[current - 1];
+}
 
 /* for the agent: the entry, made when missing; NULL when the table is full */
 extern CpiiEpochEntry *cpii_epoch_add(int class_id, int epoch);

@@ -15,7 +15,7 @@
  * one that it was made from, in all 16 bytes; anything else is encrypted on
  * the spot.  So the blocks made ahead can make it fast, and never wrong.
  *
- * Invariants: a nonce leaves cpii_gcm_nonce() once.  Blocks are wiped when
+ * Invariants: a nonce that was made ahead is used once.  Blocks are wiped when
  * they were used, and are void after fork.
  *
  *-------------------------------------------------------------------------
@@ -58,7 +58,6 @@ struct CpiiGcm
 	Ahead	   *ahead;
 	int			made;			/* values in ahead */
 	int			next;			/* of which the first ones are gone */
-	bool		fresh;			/* the last one that went was not sealed with yet */
 	int			width;			/* blocks of each */
 	int			wanted;			/* blocks of the longest text since */
 	uint32_t	forks;			/* when they were made */
@@ -133,7 +132,6 @@ drop_ahead(CpiiGcm *gcm)
 	if (gcm->ahead != NULL)
 		cpii_wipe(gcm->ahead, sizeof(Ahead));
 	gcm->made = gcm->next = gcm->nready = 0;
-	gcm->fresh = false;
 }
 
 void
@@ -189,18 +187,6 @@ make_ahead(CpiiGcm *gcm)
 	return true;
 }
 
-bool
-cpii_gcm_nonce(CpiiGcm *gcm, unsigned char nonce[CPII_NONCE_LEN])
-{
-	if (gcm->made > 0 && gcm->forks != cpii_nonce_forks())
-		drop_ahead(gcm);
-	if (gcm->next >= gcm->made && !make_ahead(gcm))
-		return false;
-	memcpy(nonce, gcm->ahead->nonces[gcm->next++], CPII_NONCE_LEN);
-	gcm->fresh = true;
-	return true;
-}
-
 static bool
 begin(CpiiGcm *gcm, const unsigned char *nonce, const unsigned char *aad, size_t aadlen)
 {
@@ -221,6 +207,21 @@ get_ready(CpiiGcm *gcm, const unsigned char *nonce, int n, unsigned char *room)
 	return encrypt_blocks(gcm, room, n);
 }
 
+/* with the blocks that are ready */
+static inline bool
+seal(CpiiGcm *gcm, const unsigned char *nonce, const unsigned char *aad, size_t aadlen,
+	 const unsigned char *in, size_t inlen, unsigned char *out, unsigned char *tag)
+{
+	bool		ok;
+
+	ok = begin(gcm, nonce, aad, aadlen) &&
+		(inlen == 0 || CRYPTO_gcm128_encrypt(gcm->mode, in, out, inlen) == 0);
+	if (ok)
+		CRYPTO_gcm128_tag(gcm->mode, tag, CPII_GCM_TAG_LEN);
+	gcm->nready = 0;
+	return ok && !gcm->failed;
+}
+
 bool
 cpii_gcm_seal(CpiiGcm *gcm, const unsigned char nonce[CPII_NONCE_LEN],
 			  const unsigned char *aad, size_t aadlen,
@@ -228,34 +229,49 @@ cpii_gcm_seal(CpiiGcm *gcm, const unsigned char nonce[CPII_NONCE_LEN],
 			  unsigned char *out, unsigned char tag[CPII_GCM_TAG_LEN])
 {
 	unsigned char room[VALUE_BLOCKS * BLOCK];
-	unsigned char *blocks = room;
 	int			n = blocks_of(inlen);
-	int			nblocks = n;
 	bool		ok;
 
 	if (inlen > CPII_GCM_TEXT_MAX)
 		return false;
+	ok = get_ready(gcm, nonce, n, room) &&
+		seal(gcm, nonce, aad, aadlen, in, inlen, out, tag);
+	wipe_blocks(room, n);
+	gcm->nready = 0;
+	return ok;
+}
+
+bool
+cpii_gcm_seal_fresh(CpiiGcm *gcm, const unsigned char *aad, size_t aadlen,
+					const unsigned char *in, size_t inlen, unsigned char *out)
+{
+	int			n = blocks_of(inlen);
+	unsigned char *blocks;
+	bool		ok;
+
+	if (inlen > CPII_GCM_TEXT_MAX)
+		return false;
+	if (gcm->made > 0 && gcm->forks != cpii_nonce_forks())
+		drop_ahead(gcm);
+	if (gcm->next >= gcm->made && !make_ahead(gcm))
+		return false;
+	memcpy(out, gcm->ahead->nonces[gcm->next], CPII_NONCE_LEN);
+	blocks = gcm->ahead->blocks + (size_t) gcm->next * gcm->width * BLOCK;
+	gcm->next++;
 	if (n > gcm->wanted)
 		gcm->wanted = n;
-	if (gcm->fresh && n <= gcm->width &&
-		same_nonce(nonce, gcm->ahead->nonces[gcm->next - 1]))
+	if (n <= gcm->width)
 	{
-		nblocks = gcm->width;
-		blocks = gcm->ahead->blocks + (size_t) (gcm->next - 1) * nblocks * BLOCK;
 		gcm->ready = blocks;
 		gcm->nready = n;
-		gcm->fresh = false;
-		ok = true;
+		ok = seal(gcm, out, aad, aadlen, in, inlen, out + CPII_NONCE_LEN,
+				  out + CPII_NONCE_LEN + inlen);
 	}
 	else
-		ok = get_ready(gcm, nonce, n, room);
-	ok = ok && begin(gcm, nonce, aad, aadlen) &&
-		(inlen == 0 || CRYPTO_gcm128_encrypt(gcm->mode, in, out, inlen) == 0);
-	if (ok)
-		CRYPTO_gcm128_tag(gcm->mode, tag, CPII_GCM_TAG_LEN);
-	wipe_blocks(blocks, nblocks);
-	gcm->nready = 0;
-	return ok && !gcm->failed;
+		ok = cpii_gcm_seal(gcm, out, aad, aadlen, in, inlen, out + CPII_NONCE_LEN,
+						   out + CPII_NONCE_LEN + inlen);
+	wipe_blocks(blocks, gcm->width);
+	return ok;
 }
 
 bool

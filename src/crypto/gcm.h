@@ -30,10 +30,12 @@ extern CpiiGcm *cpii_gcm_new(const EVP_CIPHER *block_cipher, const unsigned char
 extern void cpii_gcm_free(CpiiGcm *gcm);
 
 /*
- * A fresh nonce, for the next call of cpii_gcm_seal: what can be computed
- * ahead for it is, together with that of others.
+ * With a fresh nonce, for which what can be computed ahead was, together with
+ * that of others.  out gets nonce, sealed text and tag, one after the other.
  */
-extern bool cpii_gcm_nonce(CpiiGcm *gcm, unsigned char nonce[CPII_NONCE_LEN]);
+extern bool cpii_gcm_seal_fresh(CpiiGcm *gcm, const unsigned char *aad, size_t aadlen,
+								const unsigned char *in, size_t inlen,
+								unsigned char *out);
 
 /* as cpii_cipher_seal, with the associated data in one piece */
 extern bool cpii_gcm_seal(CpiiGcm *gcm, const unsigned char nonce[CPII_NONCE_LEN],

@@ -51,7 +51,10 @@ typedef struct SealEntry
 	int			class_id;
 	CpiiKeyClass *class;
 	CpiiEpochEntry *epoch;
+	int			number;			/* of the epoch */
 	CpiiCipher *cipher;			/* NULL: look again */
+	CpiiMac    *search;			/* of the tags of its values; NULL: look again */
+	CpiiMac    *tail;
 	uint32		left;			/* of the block that was taken */
 } SealEntry;
 
@@ -341,6 +344,13 @@ take_block(SealEntry *entry)
 	}
 }
 
+/* is what was kept that of the class's active epoch? */
+static inline bool
+is_current(const SealEntry *entry)
+{
+	return entry->cipher != NULL && cpii_epoch_current(entry->class) == entry->epoch;
+}
+
 static CpiiCipher *
 find_seal_cipher(SealEntry *entry)
 {
@@ -375,9 +385,13 @@ find_seal_cipher(SealEntry *entry)
 		/* asking may have dropped everything, this entry too */
 		entry = seal_entry(class_id);
 		if (entry->epoch != now)
+		{
 			return_block(entry);
+			entry->search = entry->tail = NULL;
+		}
 		entry->class = class;
 		entry->epoch = now;
+		entry->number = now->epoch;
 		entry->cipher = cipher;
 		if (entry->left > 0 || take_block(entry))
 		{
@@ -397,8 +411,7 @@ cpii_keyring_seal_cipher(int class_id, int *epoch)
 		cpii_keyring_prepare();
 	cpii_keyring_check();
 	entry = seal_entry(class_id);
-	if (likely(entry->cipher != NULL && entry->left > 0 &&
-			   cpii_epoch_current(entry->class) == entry->epoch))
+	if (likely(entry->left > 0 && is_current(entry)))
 	{
 		entry->left--;
 		*epoch = entry->epoch->epoch;
@@ -408,6 +421,41 @@ cpii_keyring_seal_cipher(int class_id, int *epoch)
 	entry = seal_entry(class_id);
 	*epoch = entry->epoch->epoch;
 	return entry->cipher;
+}
+
+void
+cpii_keyring_seal_keys(int class_id, bool search, bool tail, CpiiSealKeys *keys)
+{
+	SealEntry  *entry;
+
+	if (likely(registered && class_id >= 0 && class_id < NEAR_CLASSES))
+	{
+		cpii_keyring_check();
+		entry = &near_seals[class_id];
+		if (likely(entry->left > 0 && is_current(entry) &&
+				   (entry->search != NULL || !search) && (entry->tail != NULL || !tail)))
+		{
+			entry->left--;
+			keys->cipher = entry->cipher;
+			keys->epoch = entry->number;
+			keys->search = entry->search;
+			keys->tail = entry->tail;
+			return;
+		}
+	}
+	keys->cipher = cpii_keyring_seal_cipher(class_id, &keys->epoch);
+	/* four characters are too few to keep apart from those who guess */
+	if (tail && cpii_keyring_tag_epoch(class_id, keys->epoch) != 0)
+		tail = false;
+	keys->search = search ? cpii_keyring_mac(class_id, CPII_MAC_SEARCH, keys->epoch) : NULL;
+	keys->tail = tail ? cpii_keyring_mac(class_id, CPII_MAC_TAIL, keys->epoch) : NULL;
+	/* asking may have dropped everything; then nothing is kept this time */
+	entry = seal_entry(class_id);
+	if (entry->cipher == keys->cipher)
+	{
+		entry->search = keys->search;
+		entry->tail = keys->tail;
+	}
 }
 
 CpiiCipher *

@@ -53,6 +53,22 @@ typedef enum CpiiMacPurpose
 extern CpiiMac *cpii_keyring_mac(int class_id, CpiiMacPurpose purpose, int epoch);
 
 /*
+ * All that one value is sealed with, in one look: cpii_keyring_seal_cipher and
+ * the keys of its tags, those that are asked for.  tail is NULL where values
+ * of the epoch have no such tag.  Good for this one value.
+ */
+typedef struct CpiiSealKeys
+{
+	CpiiCipher *cipher;
+	int			epoch;
+	CpiiMac    *search;
+	CpiiMac    *tail;
+} CpiiSealKeys;
+
+extern void cpii_keyring_seal_keys(int class_id, bool search, bool tail,
+								   CpiiSealKeys *keys);
+
+/*
  * What a search must look for: "epoch" arguments for cpii_keyring_mac, at most
  * max of them; the number is returned.  One, 0, for a class whose tags are
  * keyed for the class; else one for each live epoch.

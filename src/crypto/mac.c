@@ -29,6 +29,13 @@
 
 #define BLOCK 16
 
+/* out of the way of those that do not need it */
+#if defined(__GNUC__)
+#define APART __attribute__((noinline))
+#else
+#define APART
+#endif
+
 /* texts of four digits; those with the same first three are made together */
 #define FOURS 10000
 #define TOGETHER 10
@@ -230,7 +237,7 @@ cpii_mac(CpiiMac *mac, const unsigned char *in, size_t inlen,
 }
 
 /* the hashes of ten texts of four digits, which differ in the last one */
-static bool
+static APART bool
 make_fours(CpiiMac *mac, int group)
 {
 	unsigned char text[4] = {(unsigned char) ('0' + group / 100),
@@ -254,12 +261,22 @@ make_fours(CpiiMac *mac, int group)
 	return ok;
 }
 
+static APART bool
+made_head(CpiiMac *mac, const unsigned char *in, size_t inlen,
+		  unsigned char out[CPII_MAC_HEAD_LEN])
+{
+	unsigned char full[CPII_MAC_LEN];
+
+	if (!cpii_mac(mac, in, inlen, full))
+		return false;
+	cpii_store4(out, cpii_load4(full));
+	return true;
+}
+
 bool
 cpii_mac_head(CpiiMac *mac, const unsigned char *in, size_t inlen,
 			  unsigned char out[CPII_MAC_HEAD_LEN])
 {
-	unsigned char full[CPII_MAC_LEN];
-
 	if (inlen == 4 && mac->block != NULL)
 	{
 		uint32_t	text = cpii_load4(in);
@@ -281,10 +298,7 @@ cpii_mac_head(CpiiMac *mac, const unsigned char *in, size_t inlen,
 			}
 		}
 	}
-	if (!cpii_mac(mac, in, inlen, full))
-		return false;
-	cpii_store4(out, cpii_load4(full));
-	return true;
+	return made_head(mac, in, inlen, out);
 }
 
 bool

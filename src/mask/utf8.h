@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* bytes of the first character, or 0 when it is malformed or len is 0 */
 extern int	cpii_utf8_decode(const char *in, size_t len, uint32_t *cp);
@@ -58,5 +59,32 @@ extern bool cpii_utf8_is_han_number(uint32_t folded);
 #define cpii_is_lower(cp) ((cp) >= 'a' && (cp) <= 'z')
 #define cpii_is_alnum(cp) \
 	(cpii_is_digit(cp) || cpii_is_upper(cp) || cpii_is_lower(cp))
+
+/* nothing but digits, or nothing at all?  Eight characters at a time, the last ones once more */
+static inline bool
+cpii_all_digits(const char *in, size_t inlen)
+{
+	size_t		i = 0;
+
+	if (inlen < 8)
+	{
+		while (i < inlen && cpii_is_digit(in[i]))
+			i++;
+		return i == inlen;
+	}
+	for (;;)
+	{
+		uint64_t	eight;
+
+		/* a digit is 3x, and still is when six are added */
+		memcpy(&eight, in + i, sizeof(eight));
+		if (((eight & (eight + UINT64_C(0x0606060606060606))) &
+			 UINT64_C(0xF0F0F0F0F0F0F0F0)) != UINT64_C(0x3030303030303030))
+			return false;
+		if (i + 8 == inlen)
+			return true;
+		i = i + 16 <= inlen ? i + 8 : inlen - 8;
+	}
+}
 
 #endif							/* CPII_UTF8_H */

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "base/words.h"
 #include "crypto/cipher.h"
 
 static inline size_t
@@ -45,6 +46,45 @@ cpii_envelope_header(unsigned char *out, int suite, int flags, int class_id,
 	out[3] = (unsigned char) class_id;
 	out[4] = (unsigned char) (epoch >> 8);
 	out[5] = (unsigned char) epoch;
+}
+
+/* len bytes of a number, fewer than eight, and sixteen more; returns len */
+static inline size_t
+append(unsigned char *out, uint64_t number, int len, const unsigned char *more)
+{
+	uint64_t	low = cpii_load8(more);
+	uint64_t	high = cpii_load8(more + 8);
+
+	cpii_store16(out, number | low << (8 * len),
+				 low >> (64 - 8 * len) | high << (8 * len));
+	cpii_store8(out + 16, high >> (64 - 8 * len));
+	return (size_t) len;
+}
+
+size_t
+cpii_envelope_associated(unsigned char out[CPII_ENVELOPE_AAD_ROOM],
+						 int suite, int flags, int class_id, int epoch,
+						 const unsigned char *tag, const unsigned char *tail,
+						 const unsigned char *installation)
+{
+	uint64_t	header = (uint64_t) (CPII_ENVELOPE_VERSION << 4 | suite) |
+		(uint64_t) flags << 8 |
+		(uint64_t) (class_id >> 8 & 0xff) << 16 | (uint64_t) (class_id & 0xff) << 24 |
+		(uint64_t) (epoch >> 8 & 0xff) << 32 | (uint64_t) (epoch & 0xff) << 40;
+
+	/* the header has six bytes, which leave two of a number of eight */
+	if (flags & CPII_FLAG_TAG)
+	{
+		uint64_t	first = cpii_load8(tag);
+		uint64_t	last = cpii_load4(tag + 8);
+
+		cpii_store16(out, header | first << 48, first >> 16 | last << 48);
+		if (flags & CPII_FLAG_TAIL)
+			return 16 + append(out + 16, last >> 16 | (uint64_t) cpii_load4(tail) << 16, 6,
+							   installation);
+		return 16 + append(out + 16, last >> 16, 2, installation);
+	}
+	return append(out, header, 6, installation);
 }
 
 bool

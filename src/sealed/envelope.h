@@ -69,6 +69,19 @@ extern size_t cpii_envelope_size(int flags, size_t textlen);
 /* length of the part before the nonce */
 extern size_t cpii_envelope_aad_size(int flags);
 
+/*
+ * The associated data of a value in one piece: the header, tags by flags (the
+ * bytes that the envelope has of them; a tail tag comes only with a search tag)
+ * and the installation's identity of 16 bytes.  Returns the length of what
+ * precedes the identity, with which the envelope begins.
+ */
+#define CPII_ENVELOPE_AAD_ROOM 40
+extern size_t cpii_envelope_associated(unsigned char out[CPII_ENVELOPE_AAD_ROOM],
+									   int suite, int flags, int class_id, int epoch,
+									   const unsigned char *tag,
+									   const unsigned char *tail,
+									   const unsigned char *installation);
+
 /* write the fixed header; the caller fills tags, nonce and the rest */
 extern void cpii_envelope_header(unsigned char *out, int suite, int flags,
 								 int class_id, int epoch);

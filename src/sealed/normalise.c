@@ -100,13 +100,8 @@ leading_digits(const char *s, size_t len)
 	return n;
 }
 
-/*
- * Length of a country code of mainland China before a mobile number.  With a
- * plus sign or zeroes more digits may follow (the extension of a virtual
- * number); 86 alone needs a mobile number and nothing else.
- */
-static size_t
-mobile_prefix(const char *s, size_t len)
+size_t
+cpii_mobile_prefix(const char *s, size_t len)
 {
 	size_t		prefix;
 	size_t		digits;
@@ -134,28 +129,6 @@ all_ascii(const char *in, size_t inlen)
 	for (size_t i = 0; i < inlen; i++)
 		bits |= (unsigned char) in[i];
 	return bits < 0x80;
-}
-
-/* eight characters at a time: are all of them digits? */
-static bool
-all_digits(const char *in, size_t inlen)
-{
-	size_t		i = 0;
-
-	for (; i + 8 <= inlen; i += 8)
-	{
-		uint64_t	eight;
-
-		/* a digit is 3x, and still is when six are added */
-		memcpy(&eight, in + i, sizeof(eight));
-		if (((eight & (eight + UINT64_C(0x0606060606060606))) &
-			 UINT64_C(0xF0F0F0F0F0F0F0F0)) != UINT64_C(0x3030303030303030))
-			return false;
-	}
-	for (; i < inlen; i++)
-		if (!cpii_is_digit(in[i]))
-			return false;
-	return true;
 }
 
 /* what normalise_any() does, where each character is one byte */
@@ -243,7 +216,7 @@ cpii_normalise(int class_id, const char *in, size_t inlen, char *out)
 
 	if (inlen == 0)
 		return 0;
-	if (all_digits(in, inlen))
+	if (cpii_all_digits(in, inlen))
 	{
 		memcpy(out, in, inlen);
 		len = inlen;
@@ -260,7 +233,7 @@ cpii_normalise(int class_id, const char *in, size_t inlen, char *out)
 
 	if (class_id == CPII_CLASS_PHONE)
 	{
-		size_t		prefix = mobile_prefix(out, len);
+		size_t		prefix = cpii_mobile_prefix(out, len);
 
 		len -= prefix;
 		memmove(out, out + prefix, len);

@@ -77,51 +77,43 @@ cpii_from_utf8(const char *text, size_t len, size_t *outlen)
 	return server;
 }
 
-/* the first bytes of the keyed hash of normalised text */
+/*
+ * The tags of a text: of the whole with one key, of its last four characters
+ * with the other; either may be NULL.
+ */
 static void
-keyed_tag(int class_id, CpiiMacPurpose purpose, int epoch, const char *text,
-		  size_t len, unsigned char *out, size_t outlen)
-{
-	unsigned char mac[CPII_MAC_LEN];
-
-	if (!cpii_mac(cpii_keyring_mac(class_id, purpose, epoch),
-				  (const unsigned char *) text, len, mac))
-		crypto_failed();
-	memcpy(out, mac, outlen);
-}
-
-/* tags of a text at out, by flags; returns the position after them */
-static unsigned char *
-write_tags(int class_id, int epoch, int flags, const char *text, size_t len,
-		   unsigned char *out)
+make_tags(int class_id, CpiiMac *search, CpiiMac *tail, const char *text, size_t len,
+		  unsigned char search_tag[CPII_MAC_LEN], unsigned char tail_tag[CPII_MAC_HEAD_LEN])
 {
 	char		small[256];
-	char	   *normalised;
+	char	   *room;
+	const char *normalised;
 	size_t		nlen;
+	bool		ok = true;
 
-	if (!(flags & (CPII_FLAG_TAG | CPII_FLAG_TAIL)))
-		return out;
-	normalised = CPII_NORMALISE_BOUND(len) <= sizeof(small) ?
+	room = CPII_NORMALISE_BOUND(len) <= sizeof(small) ?
 		small : palloc(CPII_NORMALISE_BOUND(len));
-	nlen = cpii_normalise(class_id, text, len, normalised);
-	if (flags & CPII_FLAG_TAG)
+	normalised = cpii_normalised(class_id, text, len, room, &nlen);
+	if (search != NULL)
+		ok = cpii_mac(search, (const unsigned char *) normalised, nlen, search_tag);
+	if (tail != NULL && ok)
 	{
-		keyed_tag(class_id, CPII_MAC_SEARCH, epoch, normalised, nlen, out,
-				  CPII_SEARCH_TAG_LEN);
-		out += CPII_SEARCH_TAG_LEN;
-	}
-	if (flags & CPII_FLAG_TAIL)
-	{
-		size_t		from = cpii_normalise_tail4(normalised, nlen);
+		size_t		from;
 
-		keyed_tag(class_id, CPII_MAC_TAIL, epoch, normalised + from, nlen - from,
-				  out, CPII_TAIL_TAG_LEN);
-		out += CPII_TAIL_TAG_LEN;
+		/* what is not in the room is digits, a byte each */
+		if (normalised == room)
+			from = cpii_normalise_tail4(normalised, nlen);
+		else
+			from = nlen > 4 ? nlen - 4 : 0;
+		ok = cpii_mac_head(tail, (const unsigned char *) normalised + from,
+						   nlen - from, tail_tag);
 	}
-	cpii_wipe(normalised, nlen);
-	if (normalised != small)
-		pfree(normalised);
-	return out;
+	if (normalised == room)
+		cpii_wipe(room, nlen);
+	if (room != small)
+		pfree(room);
+	if (!ok)
+		crypto_failed();
 }
 
 static int
@@ -142,15 +134,18 @@ value_flags(int class_id)
 static bytea *
 seal_with(int class_id, int flags, const char *text, size_t len)
 {
-	int			epoch;
-	CpiiCipher *cipher = cpii_keyring_seal_cipher(class_id, &epoch);
+	CpiiSealKeys keys;
+	unsigned char search_tag[CPII_MAC_LEN];
+	unsigned char tail_tag[CPII_MAC_HEAD_LEN];
+	unsigned char associated[CPII_ENVELOPE_AAD_ROOM];
+	size_t		aadlen;
 	size_t		size;
 	bytea	   *result;
-	unsigned char *start;
 	unsigned char *p;
 
-	/* four characters are too few to keep apart from those who guess */
-	if ((flags & CPII_FLAG_TAIL) && cpii_keyring_tag_epoch(class_id, epoch) != 0)
+	cpii_keyring_seal_keys(class_id, (flags & CPII_FLAG_TAG) != 0,
+						   (flags & CPII_FLAG_TAIL) != 0, &keys);
+	if (keys.tail == NULL)
 		flags &= ~CPII_FLAG_TAIL;
 	size = cpii_envelope_size(flags, len);
 	/* what could be stored but not dumped would be lost */
@@ -159,17 +154,18 @@ seal_with(int class_id, int flags, const char *text, size_t len)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("value is too long to be sealed"),
 				 errdetail("The text form of the sealed value would exceed the maximum length of a text.")));
+	if (flags & CPII_FLAG_TAG)
+		make_tags(class_id, keys.search, keys.tail, text, len, search_tag, tail_tag);
+	aadlen = cpii_envelope_associated(associated, cpii_cipher_suite(keys.cipher), flags,
+									  class_id, keys.epoch, search_tag, tail_tag,
+									  cpii_keyring_installation());
 	result = (bytea *) palloc(VARHDRSZ + size);
 	SET_VARSIZE(result, VARHDRSZ + size);
-	start = (unsigned char *) VARDATA(result);
-	cpii_envelope_header(start, cpii_cipher_suite(cipher), flags, class_id, epoch);
-	p = write_tags(class_id, epoch, flags, text, len,
-				   start + CPII_ENVELOPE_HEADER_LEN);
-	if (!cpii_cipher_nonce(cipher, p) ||
-		!cpii_cipher_seal(cipher, p, start, p - start,
-						  cpii_keyring_installation(), CPII_INSTALLATION_LEN,
-						  (const unsigned char *) text, len,
-						  p + CPII_NONCE_LEN, p + CPII_NONCE_LEN + len))
+	p = (unsigned char *) VARDATA(result);
+	memcpy(p, associated, aadlen);
+	p += aadlen;
+	if (!cpii_cipher_seal_fresh(keys.cipher, associated, aadlen + CPII_INSTALLATION_LEN,
+								(const unsigned char *) text, len, p))
 		crypto_failed();
 	return result;
 }
@@ -191,6 +187,7 @@ cpii_seal_search_key(int class_id, int epoch, const char *text, size_t len)
 {
 	int			flags = CPII_FLAG_SEARCH | CPII_FLAG_TAG;
 	size_t		size = cpii_envelope_size(flags, 0);
+	unsigned char tag[CPII_MAC_LEN];
 	bytea	   *result;
 
 	if (!cpii_class_is_searchable(class_id))
@@ -203,8 +200,9 @@ cpii_seal_search_key(int class_id, int epoch, const char *text, size_t len)
 	SET_VARSIZE(result, VARHDRSZ + size);
 	cpii_envelope_header((unsigned char *) VARDATA(result),
 						 CPII_SUITE_AES_256_GCM, flags, class_id, 0);
-	(void) write_tags(class_id, epoch, CPII_FLAG_TAG, text, len,
-					  (unsigned char *) VARDATA(result) + CPII_ENVELOPE_HEADER_LEN);
+	make_tags(class_id, cpii_keyring_mac(class_id, CPII_MAC_SEARCH, epoch), NULL,
+			  text, len, tag, NULL);
+	memcpy(VARDATA(result) + CPII_ENVELOPE_HEADER_LEN, tag, CPII_SEARCH_TAG_LEN);
 	return result;
 }
 
@@ -227,7 +225,7 @@ cpii_seal_search_keys(int class_id, const char *text, size_t len)
 int32
 cpii_seal_tail(int class_id, const char *text, size_t len)
 {
-	unsigned char tag[CPII_TAIL_TAG_LEN];
+	unsigned char tag[CPII_MAC_HEAD_LEN];
 
 	if (!cpii_class_is_builtin(class_id) || !cpii_class_table[class_id].tail)
 		ereport(ERROR,
@@ -240,7 +238,8 @@ cpii_seal_tail(int class_id, const char *text, size_t len)
 				 errmsg("values of class \"%s\" cannot be searched by their last four characters",
 						cpii_class_name(class_id)),
 				 errdetail("The search scope of the class is or was \"epoch\", and values then carry no such tag.")));
-	(void) write_tags(class_id, 0, CPII_FLAG_TAIL, text, len, tag);
+	make_tags(class_id, NULL, cpii_keyring_mac(class_id, CPII_MAC_TAIL, 0),
+			  text, len, NULL, tag);
 	return (int32) ((uint32) tag[0] << 24 | (uint32) tag[1] << 16 |
 					(uint32) tag[2] << 8 | (uint32) tag[3]);
 }

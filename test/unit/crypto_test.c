@@ -18,6 +18,7 @@
 #include "crypto/gcm.h"
 #include "crypto/shamir.h"
 #include "crypto/wrap.h"
+#include "sealed/envelope.h"
 
 int			tap_count = 0;
 int			tap_failures = 0;
@@ -159,6 +160,45 @@ heads(void)
 	tap_ok(all, "beginnings of hashes");
 }
 
+/* associated data in one piece are header, tags and identity one after the other */
+static void
+associated(void)
+{
+	static const int flags[] = {0, CPII_FLAG_TAG, CPII_FLAG_TAG | CPII_FLAG_TAIL, CPII_FLAG_TOKEN};
+	unsigned char tag[CPII_MAC_LEN];
+	unsigned char tail[CPII_TAIL_TAG_LEN];
+	unsigned char identity[16];
+
+	for (int i = 0; i < CPII_MAC_LEN; i++)
+		tag[i] = (unsigned char) (200 + i);
+	for (int i = 0; i < 16; i++)
+		identity[i] = (unsigned char) (100 + i);
+	memcpy(tail, "\001\377\200\177", sizeof(tail));
+	for (int i = 0; i < 4; i++)
+	{
+		unsigned char got[CPII_ENVELOPE_AAD_ROOM];
+		unsigned char want[CPII_ENVELOPE_AAD_ROOM];
+		size_t		len = CPII_ENVELOPE_HEADER_LEN;
+
+		cpii_envelope_header(want, 3, flags[i], 65533, 40002);
+		if (flags[i] & CPII_FLAG_TAG)
+		{
+			memcpy(want + len, tag, CPII_SEARCH_TAG_LEN);
+			len += CPII_SEARCH_TAG_LEN;
+		}
+		if (flags[i] & CPII_FLAG_TAIL)
+		{
+			memcpy(want + len, tail, CPII_TAIL_TAG_LEN);
+			len += CPII_TAIL_TAG_LEN;
+		}
+		memcpy(want + len, identity, sizeof(identity));
+		tap_ok(cpii_envelope_associated(got, 3, flags[i], 65533, 40002, tag, tail,
+										identity) == len &&
+			   len == cpii_envelope_aad_size(flags[i]) &&
+			   memcmp(got, want, len + sizeof(identity)) == 0, "associated data %d", i);
+	}
+}
+
 /* a child has nonces of its own, whatever its parent's pool held */
 static void
 nonces(void)
@@ -227,6 +267,7 @@ short_gcm(void)
 	unsigned char nonce[12];
 	unsigned char other[12] = {9};
 	unsigned char out[CPII_GCM_TEXT_MAX];
+	unsigned char whole[12 + CPII_GCM_TEXT_MAX + 16];
 	unsigned char want[CPII_GCM_TEXT_MAX + 16];
 	unsigned char back[CPII_GCM_TEXT_MAX];
 	unsigned char tag[16];
@@ -255,9 +296,12 @@ short_gcm(void)
 			size_t		n = round == 0 ? len : round == 1 ? CPII_GCM_TEXT_MAX - len : len * 37 % (CPII_GCM_TEXT_MAX + 1);
 			size_t		aadlen = round == 3 ? len % 65 : 50;
 
-			if (!cpii_gcm_nonce(gcm, nonce) ||
-				!cpii_gcm_seal(gcm, nonce, aad, aadlen, in, n, out, tag) ||
-				!evp_gcm(key, nonce, aad, aadlen, in, n, want, want_tag) ||
+			if (!cpii_gcm_seal_fresh(gcm, aad, aadlen, in, n, whole))
+				same_bytes = false;
+			memcpy(nonce, whole, 12);
+			memcpy(out, whole + 12, n);
+			memcpy(tag, whole + 12 + n, 16);
+			if (!evp_gcm(key, nonce, aad, aadlen, in, n, want, want_tag) ||
 				memcmp(out, want, n) != 0 || memcmp(tag, want_tag, 16) != 0)
 				same_bytes = false;
 			/* opening in between must not touch what was made ahead */
@@ -268,9 +312,8 @@ short_gcm(void)
 			if (!cpii_gcm_seal(gcm, nonce, aad, aadlen, in, n, out, tag) ||
 				memcmp(out, want, n) != 0 || memcmp(tag, want_tag, 16) != 0)
 				given = false;
-			/* a nonce that was drawn and not used, and one of the caller's own */
-			if (!cpii_gcm_nonce(gcm, nonce) ||
-				!cpii_gcm_seal(gcm, other, aad, aadlen, in, n, out, tag) ||
+			/* one of the caller's own */
+			if (!cpii_gcm_seal(gcm, other, aad, aadlen, in, n, out, tag) ||
 				!evp_gcm(key, other, aad, aadlen, in, n, want, want_tag) ||
 				memcmp(out, want, n) != 0 || memcmp(tag, want_tag, 16) != 0)
 				given = false;
@@ -282,12 +325,14 @@ short_gcm(void)
 	tap_ok(opens, "and opens, or refuses");
 	tap_ok(given, "with nonces of others, and with one that was used");
 	tap_ok(!cpii_gcm_seal(gcm, other, aad, 1, in, CPII_GCM_TEXT_MAX + 1, out, tag) &&
+		   !cpii_gcm_seal_fresh(gcm, aad, 1, in, CPII_GCM_TEXT_MAX + 1, whole) &&
 		   !cpii_gcm_open(gcm, other, aad, 1, in, CPII_GCM_TEXT_MAX + 1, tag, out),
 		   "longer texts are refused");
 	for (int i = 0; i < 200; i++)
 	{
-		if (!cpii_gcm_nonce(gcm, seen[i]))
+		if (!cpii_gcm_seal_fresh(gcm, aad, 1, in, 1, whole))
 			differ = false;
+		memcpy(seen[i], whole, 12);
 		for (int k = 0; k < i; k++)
 			if (memcmp(seen[i], seen[k], 12) == 0)
 				differ = false;
@@ -297,12 +342,12 @@ short_gcm(void)
 		abort();
 	if (child == 0)
 	{
-		if (!cpii_gcm_nonce(gcm, nonce) || write(ends[1], nonce, 12) != 12)
+		if (!cpii_gcm_seal_fresh(gcm, aad, 1, in, 1, whole) || write(ends[1], whole, 12) != 12)
 			_exit(1);
 		_exit(0);
 	}
-	tap_ok(cpii_gcm_nonce(gcm, nonce) && read(ends[0], other, 12) == 12 &&
-		   waitpid(child, NULL, 0) == child && memcmp(nonce, other, 12) != 0,
+	tap_ok(cpii_gcm_seal_fresh(gcm, aad, 1, in, 1, whole) && read(ends[0], other, 12) == 12 &&
+		   waitpid(child, NULL, 0) == child && memcmp(whole, other, 12) != 0,
 		   "a child does not use what was made ahead for its parent");
 	cpii_gcm_free(gcm);
 	EVP_CIPHER_free(ecb);
@@ -317,6 +362,7 @@ all_lengths(void)
 	unsigned char nonce[12];
 	unsigned char in[300];
 	unsigned char out[300];
+	unsigned char whole[12 + 300 + 16];
 	unsigned char want[316];
 	unsigned char tag[16];
 	unsigned char want_tag[16];
@@ -330,7 +376,11 @@ all_lengths(void)
 		/* associated data in two parts, short and long ones */
 		size_t		part = len % 65;
 
-		all = cpii_cipher_nonce(cipher, nonce) &&
+		all = cpii_cipher_seal_fresh(cipher, aad, part, in, len, whole) &&
+			evp_gcm(key, whole, aad, part, in, len, want, want_tag) &&
+			memcmp(whole + 12, want, len) == 0 &&
+			memcmp(whole + 12 + len, want_tag, 16) == 0 &&
+			cpii_nonce(nonce) &&
 			cpii_cipher_seal(cipher, nonce, aad, part, aad + part, 16, in, len, out, tag) &&
 			evp_gcm(key, nonce, aad, part + 16, in, len, want, want_tag) &&
 			memcmp(out, want, len) == 0 && memcmp(tag, want_tag, 16) == 0 &&
@@ -639,6 +689,7 @@ main(void)
 	keyed_hashes();
 	short_cmac();
 	heads();
+	associated();
 	nonces();
 	short_gcm();
 	all_lengths();

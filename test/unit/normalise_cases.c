@@ -10,6 +10,7 @@
 
 #include "tap.h"
 #include "base/classes.h"
+#include "mask/utf8.h"
 #include "sealed/normalise.h"
 
 typedef struct Case
@@ -80,18 +81,57 @@ static const struct
 	{"张三李四", 0}, {"王张三李四", 3}, {"a𠮷bcd", 1}, {"𠮷𠮷𠮷𠮷𠮷", 4},
 };
 
+/* texts of digits of all lengths, and with one other character in each place */
+static void
+all_digits(void)
+{
+	static const char strange[] = {'/', ':', '*', ' ', 'A', '\0', (char) 0xb0, (char) 0xfa, (char) 0xff};
+	bool		right = true;
+
+	for (size_t len = 0; len <= 40; len++)
+	{
+		char	   *text = malloc(len + 1);
+
+		for (size_t i = 0; i < len; i++)
+			text[i] = (char) ('0' + (i * 7 + len) % 10);
+		if (!cpii_all_digits(text, len))
+			right = false;
+		for (size_t i = 0; i < len; i++)
+		{
+			char		digit = text[i];
+
+			for (size_t k = 0; k < sizeof(strange); k++)
+			{
+				text[i] = strange[k];
+				if (cpii_all_digits(text, len))
+					right = false;
+			}
+			text[i] = digit;
+		}
+		free(text);
+	}
+	tap_ok(right, "texts of digits");
+}
+
 void
 run_normalise_cases(void)
 {
 	size_t		i;
 
+	all_digits();
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
 		const Case *c = &cases[i];
 		size_t		inlen = strlen(c->in);
 		char	   *out = malloc(CPII_NORMALISE_BOUND(inlen));
 		size_t		outlen = cpii_normalise(c->class_id, c->in, inlen, out);
+		char	   *room = malloc(CPII_NORMALISE_BOUND(inlen));
+		size_t		len;
+		const char *other = cpii_normalised(c->class_id, c->in, inlen, room, &len);
 
+		tap_ok(len == outlen && memcmp(other, out, len) == 0,
+			   "normalise case %d without a copy", (int) i);
+		free(room);
 		if (!tap_ok(outlen == strlen(c->out) && memcmp(out, c->out, outlen) == 0,
 					"normalise case %d", (int) i))
 			printf("# in \"%s\" got \"%.*s\"\n", c->in, (int) outlen, out);

@@ -373,6 +373,7 @@ check_normalise(void)
 	int			bad_bound = 0;
 	int			bad_again = 0;
 	int			bad_tail = 0;
+	int			bad_other = 0;
 	int			i;
 
 	for (i = 0; i < ROUNDS; i++)
@@ -382,12 +383,18 @@ check_normalise(void)
 		size_t		bound = CPII_NORMALISE_BOUND(inlen);
 		char	   *out = malloc(bound);
 		char	   *again;
+		const char *other;
 		size_t		outlen = cpii_normalise(class_id, in, inlen, out);
 		size_t		againlen;
 		size_t		tail;
 
 		if (outlen > bound)
 			bad_bound++;
+		again = malloc(bound);
+		other = cpii_normalised(class_id, in, inlen, again, &againlen);
+		if ((againlen != outlen || memcmp(other, out, outlen) != 0) && bad_other++ < 3)
+			report("normalised without a copy", class_id, in, inlen, other, againlen);
+		free(again);
 		again = malloc(CPII_NORMALISE_BOUND(outlen));
 		againlen = cpii_normalise(class_id, out, outlen, again);
 		if ((againlen != outlen || memcmp(again, out, outlen) != 0) &&
@@ -401,6 +408,7 @@ check_normalise(void)
 		free(out);
 	}
 	tap_ok(bad_bound == 0, "property: normalised text stays within its bound");
+	tap_ok(bad_other == 0, "property: normalising without a copy is normalising");
 	tap_ok(bad_again == 0, "property: normalising twice changes nothing");
 	tap_ok(bad_tail == 0, "property: the tail begins at a character");
 }
