@@ -95,13 +95,12 @@ static void
 encrypt_block(const unsigned char in[BLOCK], unsigned char out[BLOCK], const void *arg)
 {
 	CpiiGcm    *gcm = (CpiiGcm *) arg;
-	int			counter = in[BLOCK - 1];
+	unsigned int place = in[BLOCK - 1] - 1U;
 	int			len;
 
-	if (counter >= 1 && counter <= gcm->nready &&
-		same_nonce(in, gcm->nonce) &&
+	if (place < (unsigned int) gcm->nready && same_nonce(in, gcm->nonce) &&
 		(in[12] | in[13] | in[14]) == 0)
-		memcpy(out, gcm->ready + (size_t) (counter - 1) * BLOCK, BLOCK);
+		memcpy(out, gcm->ready + (size_t) place * BLOCK, BLOCK);
 	else if (EVP_EncryptUpdate(gcm->cipher, out, &len, in, BLOCK) != 1 || len != BLOCK)
 		gcm->failed = true;
 }

@@ -51,11 +51,9 @@ typedef struct SealEntry
 	int			class_id;
 	CpiiKeyClass *class;
 	CpiiEpochEntry *epoch;
-	int			number;			/* of the epoch */
-	CpiiCipher *cipher;			/* NULL: look again */
-	CpiiMac    *search;			/* of the tags of its values; NULL: look again */
-	CpiiMac    *tail;
+	uint32		place;			/* of the epoch, as class->current tells it */
 	uint32		left;			/* of the block that was taken */
+	CpiiSealKeys keys;			/* what is NULL is looked for again */
 } SealEntry;
 
 typedef struct Void
@@ -348,7 +346,8 @@ take_block(SealEntry *entry)
 static inline bool
 is_current(const SealEntry *entry)
 {
-	return entry->cipher != NULL && cpii_epoch_current(entry->class) == entry->epoch;
+	return entry->keys.cipher != NULL &&
+		pg_atomic_read_u32(&entry->class->current) == entry->place;
 }
 
 static CpiiCipher *
@@ -387,18 +386,19 @@ find_seal_cipher(SealEntry *entry)
 		if (entry->epoch != now)
 		{
 			return_block(entry);
-			entry->search = entry->tail = NULL;
+			memset(&entry->keys, 0, sizeof(entry->keys));
 		}
 		entry->class = class;
 		entry->epoch = now;
-		entry->number = now->epoch;
-		entry->cipher = cipher;
+		entry->place = (uint32) (now - cpii_key_table->epochs) + 1;
+		entry->keys.cipher = cipher;
+		entry->keys.epoch = now->epoch;
 		if (entry->left > 0 || take_block(entry))
 		{
 			entry->left--;
 			return cipher;
 		}
-		entry->cipher = NULL;
+		entry->keys.cipher = NULL;
 	}
 }
 
@@ -412,50 +412,56 @@ cpii_keyring_seal_cipher(int class_id, int *epoch)
 	cpii_keyring_check();
 	entry = seal_entry(class_id);
 	if (likely(entry->left > 0 && is_current(entry)))
-	{
 		entry->left--;
-		*epoch = entry->epoch->epoch;
-		return entry->cipher;
+	else
+	{
+		(void) find_seal_cipher(entry);
+		entry = seal_entry(class_id);
 	}
-	(void) find_seal_cipher(entry);
-	entry = seal_entry(class_id);
-	*epoch = entry->epoch->epoch;
-	return entry->cipher;
+	*epoch = entry->keys.epoch;
+	return entry->keys.cipher;
 }
 
-void
-cpii_keyring_seal_keys(int class_id, bool search, bool tail, CpiiSealKeys *keys)
+/* the slow way of cpii_keyring_seal_keys */
+static pg_noinline const CpiiSealKeys *
+find_seal_keys(int class_id, bool search, bool tail)
 {
+	static CpiiSealKeys keys;
 	SealEntry  *entry;
 
-	if (likely(registered && class_id >= 0 && class_id < NEAR_CLASSES))
-	{
-		cpii_keyring_check();
-		entry = &near_seals[class_id];
-		if (likely(entry->left > 0 && is_current(entry) &&
-				   (entry->search != NULL || !search) && (entry->tail != NULL || !tail)))
-		{
-			entry->left--;
-			keys->cipher = entry->cipher;
-			keys->epoch = entry->number;
-			keys->search = entry->search;
-			keys->tail = entry->tail;
-			return;
-		}
-	}
-	keys->cipher = cpii_keyring_seal_cipher(class_id, &keys->epoch);
+	keys.cipher = cpii_keyring_seal_cipher(class_id, &keys.epoch);
+	keys.suite = cpii_cipher_suite(keys.cipher);
 	/* four characters are too few to keep apart from those who guess */
-	if (tail && cpii_keyring_tag_epoch(class_id, keys->epoch) != 0)
+	if (tail && cpii_keyring_tag_epoch(class_id, keys.epoch) != 0)
 		tail = false;
-	keys->search = search ? cpii_keyring_mac(class_id, CPII_MAC_SEARCH, keys->epoch) : NULL;
-	keys->tail = tail ? cpii_keyring_mac(class_id, CPII_MAC_TAIL, keys->epoch) : NULL;
+	keys.search = search ? cpii_keyring_mac(class_id, CPII_MAC_SEARCH, keys.epoch) : NULL;
+	keys.tail = tail ? cpii_keyring_mac(class_id, CPII_MAC_TAIL, keys.epoch) : NULL;
+	keys.installation = cpii_keyring_installation();
 	/* asking may have dropped everything; then nothing is kept this time */
 	entry = seal_entry(class_id);
-	if (entry->cipher == keys->cipher)
+	if (entry->keys.cipher == keys.cipher)
+		entry->keys = keys;
+	return &keys;
+}
+
+const CpiiSealKeys *
+cpii_keyring_seal_keys(int class_id, bool search, bool tail)
+{
+	if (likely(registered && class_id >= 0 && class_id < NEAR_CLASSES))
 	{
-		entry->search = keys->search;
-		entry->tail = keys->tail;
+		SealEntry  *entry = &near_seals[class_id];
+
+		cpii_keyring_check();
+		if (likely(entry->left > 0 && is_current(entry) &&
+				   entry->keys.installation != NULL &&
+				   (entry->keys.search != NULL || !search) &&
+				   (entry->keys.tail != NULL || !tail)))
+		{
+			entry->left--;
+			return &entry->keys;
+		}
 	}
+	return find_seal_keys(class_id, search, tail);
 }
 
 CpiiCipher *

@@ -55,18 +55,19 @@ extern CpiiMac *cpii_keyring_mac(int class_id, CpiiMacPurpose purpose, int epoch
 /*
  * All that one value is sealed with, in one look: cpii_keyring_seal_cipher and
  * the keys of its tags, those that are asked for.  tail is NULL where values
- * of the epoch have no such tag.  Good for this one value.
+ * of the epoch have no such tag.  Good until the keyring is asked again.
  */
 typedef struct CpiiSealKeys
 {
 	CpiiCipher *cipher;
 	int			epoch;
+	CpiiSuite	suite;
 	CpiiMac    *search;
 	CpiiMac    *tail;
+	const unsigned char *installation;	/* see cpii_keyring_installation */
 } CpiiSealKeys;
 
-extern void cpii_keyring_seal_keys(int class_id, bool search, bool tail,
-								   CpiiSealKeys *keys);
+extern const CpiiSealKeys *cpii_keyring_seal_keys(int class_id, bool search, bool tail);
 
 /*
  * What a search must look for: "epoch" arguments for cpii_keyring_mac, at most

@@ -134,7 +134,9 @@ value_flags(int class_id)
 static bytea *
 seal_with(int class_id, int flags, const char *text, size_t len)
 {
-	CpiiSealKeys keys;
+	const CpiiSealKeys *keys = cpii_keyring_seal_keys(class_id,
+													  (flags & CPII_FLAG_TAG) != 0,
+													  (flags & CPII_FLAG_TAIL) != 0);
 	unsigned char search_tag[CPII_MAC_LEN];
 	unsigned char tail_tag[CPII_MAC_HEAD_LEN];
 	unsigned char associated[CPII_ENVELOPE_AAD_ROOM];
@@ -143,9 +145,7 @@ seal_with(int class_id, int flags, const char *text, size_t len)
 	bytea	   *result;
 	unsigned char *p;
 
-	cpii_keyring_seal_keys(class_id, (flags & CPII_FLAG_TAG) != 0,
-						   (flags & CPII_FLAG_TAIL) != 0, &keys);
-	if (keys.tail == NULL)
+	if (keys->tail == NULL)
 		flags &= ~CPII_FLAG_TAIL;
 	size = cpii_envelope_size(flags, len);
 	/* what could be stored but not dumped would be lost */
@@ -155,16 +155,17 @@ seal_with(int class_id, int flags, const char *text, size_t len)
 				 errmsg("value is too long to be sealed"),
 				 errdetail("The text form of the sealed value would exceed the maximum length of a text.")));
 	if (flags & CPII_FLAG_TAG)
-		make_tags(class_id, keys.search, keys.tail, text, len, search_tag, tail_tag);
-	aadlen = cpii_envelope_associated(associated, cpii_cipher_suite(keys.cipher), flags,
-									  class_id, keys.epoch, search_tag, tail_tag,
-									  cpii_keyring_installation());
+		make_tags(class_id, keys->search, keys->tail, text, len, search_tag, tail_tag);
+	aadlen = cpii_envelope_associated(associated, keys->suite, flags, class_id,
+									  keys->epoch, search_tag, tail_tag,
+									  keys->installation);
 	result = (bytea *) palloc(VARHDRSZ + size);
 	SET_VARSIZE(result, VARHDRSZ + size);
 	p = (unsigned char *) VARDATA(result);
-	memcpy(p, associated, aadlen);
+	/* in whole words, never beyond the nonce that is written next */
+	memcpy(p, associated, 24);
 	p += aadlen;
-	if (!cpii_cipher_seal_fresh(keys.cipher, associated, aadlen + CPII_INSTALLATION_LEN,
+	if (!cpii_cipher_seal_fresh(keys->cipher, associated, aadlen + CPII_INSTALLATION_LEN,
 								(const unsigned char *) text, len, p))
 		crypto_failed();
 	return result;

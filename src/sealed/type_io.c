@@ -120,12 +120,13 @@ token_to_value(const CpiiEnvelope *token, int class_id)
 static bytea *
 plain_to_sealed(const char *text, size_t len, int32 typmod)
 {
-	size_t		ulen;
-	char	   *utf8;
+	size_t		ulen = len;
+	char	   *utf8 = (char *) text;
 	bytea	   *result;
 
 	cpii_require_preload();
-	utf8 = cpii_to_utf8(text, len, &ulen);
+	if (GetDatabaseEncoding() != PG_UTF8)
+		utf8 = cpii_to_utf8(text, len, &ulen);
 	if (typmod > 0)
 	{
 		refuse_mask(typmod, utf8, ulen);
