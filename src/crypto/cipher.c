@@ -374,7 +374,7 @@ bool
 cpii_cipher_seal_fresh(CpiiCipher *cipher, const unsigned char *aad, size_t aadlen,
 					   const unsigned char *in, size_t inlen, unsigned char *out)
 {
-	if (cipher->gcm != NULL && inlen <= CPII_GCM_TEXT_MAX)
+	if (cipher->gcm != NULL && inlen <= CPII_GCM_TEXT_MAX && aadlen <= AAD_ROOM)
 		return cpii_gcm_seal_fresh(cipher->gcm, aad, aadlen, in, inlen, out);
 	return cpii_nonce(out) &&
 		cpii_cipher_seal(cipher, out, aad, aadlen, NULL, 0, in, inlen,
