@@ -15,6 +15,8 @@ GRANT SELECT ON regress_tail_masked.parcel TO PUBLIC;
 SELECT courier_pii.grant_disclosure('regress_courier_pii_desk', 'phone', 'masked', true);
 ANALYZE regress_tail.parcel;
 \c - regress_courier_pii_desk
+-- how the tags lie in the table depends on the key
+SET enable_bitmapscan = off;
 EXPLAIN (COSTS OFF) SELECT id, phone FROM regress_tail_masked.parcel WHERE courier_pii.tail4(phone) = courier_pii.tail4_of('phone', '7919');
 SELECT id, phone FROM regress_tail_masked.parcel WHERE courier_pii.tail4(phone) = courier_pii.tail4_of('phone', '7919') ORDER BY id;
 PREPARE tail (text) AS SELECT id FROM regress_tail_masked.parcel p

@@ -31,6 +31,12 @@ static planner_hook_type prev_planner = NULL;
 static set_rel_pathlist_hook_type prev_rel_pathlist = NULL;
 
 /*
+ * cpii_planning_depth while a query is planned that has nothing of ours.  What an
+ * error leaves here is the depth of a planner that is gone.
+ */
+static int	pure_depth = 0;
+
+/*
  * Can the query hold nothing that must be rewritten?  True for plain tables
  * joined any way, without subqueries: most of what a database is asked.
  */
@@ -80,6 +86,7 @@ cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 {
 	PlannedStmt *result;
 	int			save_depth = cpii_planning_depth;
+	int			save_pure_depth = pure_depth;
 	bool		usable = IsTransactionState();
 	bool		decided = false;
 	List	   *code = NIL;
@@ -98,11 +105,13 @@ cpii_planner(Query *parse, const char *query_string, int cursorOptions,
 	if (usable && cpii_internal_depth == 0 && pure_relations < 0)
 		code = cpii_trust_collect(parse);
 	cpii_planning_depth = save_depth + 1;
+	pure_depth = pure_relations >= 0 ? cpii_planning_depth : 0;
 	if (prev_planner)
 		result = prev_planner(parse, query_string, cursorOptions, boundParams);
 	else
 		result = standard_planner(parse, query_string, cursorOptions, boundParams);
 	cpii_planning_depth = save_depth;
+	pure_depth = save_pure_depth;
 
 	/*
 	 * Roles were decided in the plan: it depends on the role, and on one
@@ -125,7 +134,8 @@ cpii_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *
 	if (prev_rel_pathlist)
 		prev_rel_pathlist(root, rel, rti, rte);
 	/* parents are read through their parts */
-	if (rel->indexlist != NIL && rte->rtekind == RTE_RELATION && !rte->inh)
+	if (rel->indexlist != NIL && rte->rtekind == RTE_RELATION && !rte->inh &&
+		cpii_planning_depth != pure_depth)
 		cpii_search_tag_paths(root, rel);
 }
 
