@@ -61,6 +61,62 @@ SELECT tbl, time_column, before::date, rows, complete, ticket = :one AS ticket, 
 FROM courier_pii.destruction_certificates c;
 SELECT tbl, time_column, keep, archive FROM courier_pii.retention_rules;
 SELECT state, outcome FROM courier_pii.requests WHERE id IN (:one, :two) ORDER BY id;
+
+-- the ticket is for the table: what its triggers, foreign keys and rules delete elsewhere counts as ever
+\c - regress_courier_pii_owner
+SET client_min_messages = warning;
+CREATE TABLE regress_purge.other (id int PRIMARY KEY, phone courier_pii.phone);
+INSERT INTO regress_purge.other SELECT i, '139' || lpad(i::text, 8, '0') FROM generate_series(1, 1100) i;
+CREATE TABLE regress_purge.part (id int PRIMARY KEY REFERENCES regress_purge.t ON DELETE CASCADE, phone courier_pii.phone);
+CREATE FUNCTION regress_purge.take_other() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	DELETE FROM regress_purge.other;
+	RETURN OLD;
+END $$;
+CREATE FUNCTION regress_purge.take_young() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	DELETE FROM regress_purge.t WHERE id > 5000;
+	RETURN OLD;
+END $$;
+CREATE TRIGGER take BEFORE DELETE ON regress_purge.t FOR EACH ROW WHEN (OLD.id = 2) EXECUTE FUNCTION regress_purge.take_other();
+INSERT INTO regress_purge.t SELECT id, phone, made FROM regress_purge.old WHERE id <= 1500;
+INSERT INTO regress_purge.t SELECT i, '137' || lpad(i::text, 8, '0'), current_date FROM generate_series(5001, 6100) i;
+INSERT INTO regress_purge.part SELECT id, phone FROM regress_purge.t WHERE id <= 1500;
+SELECT courier_pii.request('destroy', 'retention time is over', '{"table": "regress_purge.t"}') AS three \gset
+SELECT courier_pii.request('destroy', 'retention time is over', '{"tables": ["regress_purge.t", "regress_purge.part"], "max_rows": 2800}') AS four \gset
+SELECT courier_pii.request('destroy', 'retention time is over', '{"tables": ["regress_purge.t", "regress_purge.part"], "max_rows": 3000}') AS five \gset
+SELECT courier_pii.request('destroy', 'retention time is over', '{"tables": ["regress_purge.t", "regress_purge.part"]}') AS six \gset
+SELECT courier_pii.request('destroy', 'retention time is over', '{"table": "regress_purge.t"}') AS seven \gset
+\c - regress_courier_pii_ann
+SELECT courier_pii.approve(:three), courier_pii.approve(:four), courier_pii.approve(:five), courier_pii.approve(:six), courier_pii.approve(:seven);
+\c - regress_courier_pii_owner
+\set VERBOSITY default
+\set SHOW_CONTEXT never
+-- a trigger's rows
+BEGIN;
+CALL courier_pii.purge('regress_purge.t', '2021-01-01', :six);
+ROLLBACK;
+DROP TRIGGER take ON regress_purge.t;
+-- a key's rows, which the ticket does not name
+BEGIN;
+CALL courier_pii.purge('regress_purge.t', '2021-01-01', :three);
+ROLLBACK;
+-- the purged table's own rows, by a trigger: more than the ticket allows, all together
+CREATE TRIGGER take BEFORE DELETE ON regress_purge.t FOR EACH ROW WHEN (OLD.id = 2) EXECUTE FUNCTION regress_purge.take_young();
+CALL courier_pii.purge('regress_purge.t', '2021-01-01', :four);
+DROP TRIGGER take ON regress_purge.t;
+-- a rule that makes it another table's DELETE
+BEGIN;
+ALTER TABLE regress_purge.other ADD COLUMN made date;
+CREATE RULE take AS ON DELETE TO regress_purge.t DO INSTEAD DELETE FROM regress_purge.other RETURNING other.id, other.phone, other.made;
+INSERT INTO regress_purge.other SELECT i, '139' || lpad(i::text, 8, '0') FROM generate_series(1101, 1200) i;
+CALL courier_pii.purge('regress_purge.t', '2021-01-01', :seven);
+ROLLBACK;
+\set VERBOSITY terse
+SELECT (SELECT count(*) FROM regress_purge.t) AS t, (SELECT count(*) FROM regress_purge.part) AS part, (SELECT count(*) FROM regress_purge.other) AS other;
+-- up to the limit they go with the purge; beyond it the ticket has to name their table
+CALL courier_pii.purge('regress_purge.t', '2021-01-01', :five);
+SELECT (SELECT count(*) FROM regress_purge.t) AS t, (SELECT count(*) FROM regress_purge.part) AS part, (SELECT count(*) FROM regress_purge.other) AS other;
 \c - :superuser
 SET client_min_messages = warning;
 \getenv abs_srcdir PG_ABS_SRCDIR

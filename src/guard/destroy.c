@@ -7,7 +7,8 @@
  * Drops are caught object by object, where the server drops them, so that no
  * way around is left: DROP SCHEMA, OWNED BY, CASCADE, a dropped type, code of
  * functions.  Deleted rows are counted over everything that one statement of
- * the client does.  What holds no rows may go freely.
+ * the client does, but for those that purge() itself deletes by its ticket.
+ * What holds no rows may go freely.
  *
  *-------------------------------------------------------------------------
  */
@@ -44,11 +45,11 @@
 #include "guard/destroy.h"
 #include "guard/guard.h"
 #include "guard/ticket.h"
+#include "guard/ticket_state.h"
 #include "policy/relation.h"
 #include "sealed/seal.h"
 
-bool		cpii_destroy_purging = false;
-
+const CpiiPurgeBatch *cpii_destroy_batch = NULL;
 
 /* start of the statement that the following are about */
 static TimestampTz counted_since = 0;
@@ -125,6 +126,7 @@ static void
 require_ticket(const Oid *relids, int n)
 {
 	if (cpii_enforcement == CPII_ENFORCE_WARN &&
+		(cpii_destroy_batch == NULL || cpii_destroy_batch->ticket == 0) &&
 		cpii_ticket_current("destroy") == NULL)
 	{
 		ereport(WARNING,
@@ -134,7 +136,8 @@ require_ticket(const Oid *relids, int n)
 		return;
 	}
 	cpii_destroy_conditions();
-	(void) cpii_ticket_redeem_all("destroy", relids, n);
+	(void) cpii_ticket_redeem_number(cpii_destroy_batch ? cpii_destroy_batch->ticket : 0,
+									 "destroy", relids, n);
 }
 
 /* ---- tables with rows ---- */
@@ -359,26 +362,63 @@ changed_relations(ModifyTableState *node, Oid *relids, int room)
 	return n;
 }
 
+/*
+ * Is it purge()'s own statement?  A rule of the table may have made it one on
+ * another table.
+ */
+static bool
+is_purge_batch(const Oid *relids, int n)
+{
+	List	   *all;
+
+	if (cpii_destroy_batch == NULL ||
+		cpii_executor_depth != cpii_destroy_batch->depth + 1)
+		return false;
+	all = find_all_inheritors(cpii_destroy_batch->relid, NoLock, NULL);
+	for (int i = 0; i < n; i++)
+		if (!list_member_oid(all, relids[i]))
+			return false;
+	return true;
+}
+
+/* rows that the ticket at hand bounds the statement to, -1 = it says nothing */
+static int64
+rows_of_ticket(void)
+{
+	const CpiiTicket *ticket;
+	CpiiRequest request = {0};
+
+	if (cpii_destroy_batch != NULL && cpii_destroy_batch->ticket != 0)
+		return cpii_request_load(cpii_destroy_batch->ticket, false, &request) ?
+			cpii_request_number(&request, "max_rows", -1) : -1;
+	ticket = cpii_ticket_current("destroy");
+	return ticket != NULL ? ticket->max_rows : -1;
+}
+
 static void
 deleted(ModifyTableState *node, int64 rows)
 {
 	Oid			relids[CPII_MAX_STATEMENT_RELATIONS];
 	int			n = changed_relations(node, relids, lengthof(relids));
-	const CpiiTicket *ticket;
+	int64		all;
+	int64		allowed;
 
-	if (n == 0 || rows <= 0 || exempt() || cpii_destroy_purging)
+	if (n == 0 || rows <= 0 || exempt() || is_purge_batch(relids, n))
 		return;
 	new_statement();
 	deleted_rows += rows;
 	if (deleted_rows <= cpii_destroy_limit)
 		return;
-	ticket = cpii_ticket_current("destroy");
-	if (ticket != NULL && ticket->max_rows >= 0 && deleted_rows > ticket->max_rows)
+	all = deleted_rows;
+	if (cpii_destroy_batch != NULL && cpii_destroy_batch->rows > 0)
+		all += cpii_destroy_batch->rows;
+	allowed = rows_of_ticket();
+	if (allowed >= 0 && all > allowed)
 		ereport(ERROR,
 				(errcode(CPII_ERRCODE_LIMIT_REACHED),
 				 errmsg("more rows are deleted than the ticket allows"),
 				 errdetail("The statement deletes at least %lld rows; the ticket allows %lld.",
-						   (long long) deleted_rows, (long long) ticket->max_rows)));
+						   (long long) all, (long long) allowed)));
 	if (cpii_enforcement == CPII_ENFORCE_WARN && deletion_answered)
 		return;
 	deletion_answered = true;

@@ -21,8 +21,22 @@ extern void cpii_destroy_after_finish(QueryDesc *queryDesc);
 /* raise unless data may be destroyed now: time of day, verified backup */
 extern void cpii_destroy_conditions(void);
 
-/* purge() has used a ticket for what it deletes */
-extern bool cpii_destroy_purging;
+/*
+ * The DELETE of one batch of purge().  The purge has used its ticket for the rows
+ * that this statement itself takes from the table and from what inherits from it.
+ * What triggers and foreign keys delete on the way counts as any deletion does,
+ * under the same ticket (0: the one that the session names).
+ */
+typedef struct CpiiPurgeBatch
+{
+	Oid			relid;
+	int64		ticket;
+	int64		rows;			/* that the whole purge is to take, -1 = not counted */
+	int			depth;			/* of executors around the statement */
+} CpiiPurgeBatch;
+
+/* the batch that runs, NULL when none does */
+extern const CpiiPurgeBatch *cpii_destroy_batch;
 
 /* an object is accessed, dropped or truncated (one of the server's hooks) */
 extern void cpii_destroy_object(ObjectAccessType access, Oid classId,

@@ -124,7 +124,8 @@ typedef struct Purge
 	TimestampTz before;
 	int64		ticket;
 	int64		certificate;
-	int64		rows;
+	int64		expected;		/* rows that will go, -1 = not counted */
+	int64		rows;			/* that went */
 	unsigned char sum[CPII_SHA256_LEN];
 } Purge;
 
@@ -305,16 +306,18 @@ delete_batch(Purge *purge)
 							   " FROM %s s WHERE s.%s < $1 LIMIT %d) RETURNING t.*)"
 							   " SELECT g::pg_catalog.text FROM gone g",
 							   purge->table, purge->table, purge->column, BATCH_ROWS);
+	const CpiiPurgeBatch *outer = cpii_destroy_batch;	/* whose trigger calls us */
+	CpiiPurgeBatch batch = {purge->relid, purge->ticket, purge->expected, cpii_executor_depth};
 	uint64		n;
 
-	cpii_destroy_purging = true;
 	PG_TRY();
 	{
+		cpii_destroy_batch = &batch;
 		(void) run(sql, purge);
 	}
 	PG_FINALLY();
 	{
-		cpii_destroy_purging = false;
+		cpii_destroy_batch = outer;
 	}
 	PG_END_TRY();
 	n = SPI_processed;
@@ -326,11 +329,10 @@ delete_batch(Purge *purge)
 
 /* the rows must not be more than the ticket allows */
 static void
-check_rows(const Purge *purge)
+check_rows(Purge *purge)
 {
 	CpiiRequest request;
 	int64		allowed;
-	int64		rows;
 	bool		isnull;
 
 	if (!cpii_request_load(purge->ticket, false, &request))
@@ -340,13 +342,14 @@ check_rows(const Purge *purge)
 		return;
 	(void) run(psprintf("SELECT pg_catalog.count(*) FROM %s t WHERE t.%s < $1",
 						purge->table, purge->column), purge);
-	rows = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	if (rows > allowed)
+	purge->expected = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+												  SPI_tuptable->tupdesc, 1, &isnull));
+	if (purge->expected > allowed)
 		ereport(ERROR,
 				(errcode(CPII_ERRCODE_LIMIT_REACHED),
 				 errmsg("more rows are deleted than the ticket allows"),
 				 errdetail("%lld rows would go; the ticket allows %lld.",
-						   (long long) rows, (long long) allowed)));
+						   (long long) purge->expected, (long long) allowed)));
 }
 
 /* purge(tbl, before, ticket) */
@@ -368,6 +371,7 @@ cpii_purge(PG_FUNCTION_ARGS)
 	memset(&purge, 0, sizeof(purge));
 	purge.relid = PG_GETARG_OID(0);
 	purge.before = PG_GETARG_TIMESTAMPTZ(1);
+	purge.expected = -1;
 
 	/* outlives the transactions of the batches */
 	context = AllocSetContextCreate(PortalContext ? PortalContext : CurrentMemoryContext,
