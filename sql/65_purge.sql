@@ -117,6 +117,26 @@ SELECT (SELECT count(*) FROM regress_purge.t) AS t, (SELECT count(*) FROM regres
 -- up to the limit they go with the purge; beyond it the ticket has to name their table
 CALL courier_pii.purge('regress_purge.t', '2021-01-01', :five);
 SELECT (SELECT count(*) FROM regress_purge.t) AS t, (SELECT count(*) FROM regress_purge.part) AS part, (SELECT count(*) FROM regress_purge.other) AS other;
+
+-- operators of the caller's search_path have no say in what is old or archived
+\set VERBOSITY default
+INSERT INTO regress_purge.t VALUES (7001, '13700000001', '2020-06-01');
+SELECT courier_pii.request('destroy', 'retention time is over', '{"table": "regress_purge.t"}') AS eight \gset
+\c - regress_courier_pii_ann
+SELECT courier_pii.approve(:eight);
+\c - regress_courier_pii_owner
+SET client_min_messages = warning;
+CREATE FUNCTION regress_purge.yes(date, timestamptz) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+CREATE FUNCTION regress_purge.yes(int, int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+CREATE OPERATOR regress_purge.< (LEFTARG = date, RIGHTARG = timestamptz, FUNCTION = regress_purge.yes);
+CREATE OPERATOR regress_purge.= (LEFTARG = int, RIGHTARG = int, FUNCTION = regress_purge.yes);
+SET search_path = regress_purge, pg_catalog;
+CALL courier_pii.purge('regress_purge.t', '2021-01-01', :eight);
+INSERT INTO regress_purge.old VALUES (7001, '13700000001', '2020-06-01');
+CALL courier_pii.purge('regress_purge.t', '2021-01-01', :eight);
+RESET search_path;
+SELECT count(*), min(made) = current_date AS young FROM regress_purge.t;
+\set VERBOSITY terse
 \c - :superuser
 SET client_min_messages = warning;
 \getenv abs_srcdir PG_ABS_SRCDIR

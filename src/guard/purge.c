@@ -5,7 +5,9 @@
  *	  with a destruction certificate.
  *
  * purge() deletes with the caller's rights, in batches, each of which is one
- * transaction when the call is not inside one.  The certificate is brought up
+ * transaction when the call is not inside one.  Which rows are old, and which
+ * are in the archive, is asked by the server's operators and those of the
+ * primary key, whatever the caller's search_path finds.  The certificate is brought up
  * to date in the same transaction as each batch, so it tells exactly what went,
  * whatever ends the purge.
  *
@@ -189,9 +191,18 @@ check_archive(const Purge *purge)
 
 	if (purge->archive == NULL)
 		return;
-	cpii_internal_execute("SELECT pg_catalog.quote_ident(a.attname)"
-						  " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a"
-						  " ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
+	cpii_internal_execute("SELECT pg_catalog.format('a.%1$I OPERATOR(%2$I.%3$s) t.%1$I',"
+						  " a.attname, n.nspname, o.oprname)"
+						  " FROM pg_catalog.pg_index i"
+						  " CROSS JOIN pg_catalog.generate_series(0, i.indnkeyatts - 1) k (no)"
+						  " JOIN pg_catalog.pg_attribute a"
+						  " ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.no]"
+						  " JOIN pg_catalog.pg_opclass c ON c.oid = i.indclass[k.no]"
+						  " JOIN pg_catalog.pg_amop m ON m.amopfamily = c.opcfamily"
+						  " AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype"
+						  " AND m.amopstrategy = 3"	/* equality of a btree */
+						  " JOIN pg_catalog.pg_operator o ON o.oid = m.amopopr"
+						  " JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace"
 						  " WHERE i.indrelid = $1 AND i.indisprimary",
 						  1, types, args, NULL, true, 0);
 	if (SPI_processed == 0)
@@ -200,15 +211,12 @@ check_archive(const Purge *purge)
 				 errmsg("table %s has no primary key to compare it with its archive by",
 						purge->table)));
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT pg_catalog.count(*) FROM %s t WHERE t.%s < $1"
+	appendStringInfo(&sql, "SELECT pg_catalog.count(*) FROM %s t WHERE t.%s OPERATOR(pg_catalog.<) $1"
 					 " AND NOT EXISTS (SELECT FROM %s a WHERE true",
 					 purge->table, purge->column, purge->archive);
 	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-
-		appendStringInfo(&sql, " AND a.%s = t.%s", name, name);
-	}
+		appendStringInfo(&sql, " AND %s", SPI_getvalue(SPI_tuptable->vals[i],
+													   SPI_tuptable->tupdesc, 1));
 	appendStringInfoChar(&sql, ')');
 	(void) run(sql.data, purge);
 	missing = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -302,8 +310,9 @@ static bool
 delete_batch(Purge *purge)
 {
 	char	   *sql = psprintf("WITH gone AS (DELETE FROM %s t"
-							   " WHERE (t.tableoid, t.ctid) IN (SELECT s.tableoid, s.ctid"
-							   " FROM %s s WHERE s.%s < $1 LIMIT %d) RETURNING t.*)"
+							   " WHERE (t.tableoid, t.ctid) OPERATOR(pg_catalog.=) ANY"
+							   " (SELECT s.tableoid, s.ctid FROM %s s"
+							   " WHERE s.%s OPERATOR(pg_catalog.<) $1 LIMIT %d) RETURNING t.*)"
 							   " SELECT g::pg_catalog.text FROM gone g",
 							   purge->table, purge->table, purge->column, BATCH_ROWS);
 	const CpiiPurgeBatch *outer = cpii_destroy_batch;	/* whose trigger calls us */
@@ -340,7 +349,8 @@ check_rows(Purge *purge)
 	allowed = cpii_request_number(&request, "max_rows", -1);
 	if (allowed < 0)
 		return;
-	(void) run(psprintf("SELECT pg_catalog.count(*) FROM %s t WHERE t.%s < $1",
+	(void) run(psprintf("SELECT pg_catalog.count(*) FROM %s t"
+						" WHERE t.%s OPERATOR(pg_catalog.<) $1",
 						purge->table, purge->column), purge);
 	purge->expected = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
 												  SPI_tuptable->tupdesc, 1, &isnull));
