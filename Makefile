@@ -314,7 +314,7 @@ REGRESS = \
 	61_freeze \
 	65_purge \
 	66_pure_plan \
-	67_shown_memory \
+	67_shown_memory 68_foreign_code \
 	66_envelopes \
 	36_tail_view \
 	99_privileges

@@ -17,6 +17,11 @@
  * first and calls then), the call is refused.  Functions in C are exempt from
  * that: only a superuser makes them, and index support runs in between.
  *
+ * Statements of ours call code of others, too: literals of somebody's types are
+ * read when a view is defined, what is immutable is called by the planner, and
+ * event triggers fire.  Such code runs with its owner's rights, which it could
+ * have anyway, never with those of the extension's owner, a superuser.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -147,7 +152,12 @@ typedef struct CallState
 	bool		untrusted;
 	bool		save_no_clear;
 	int			save_depth;		/* of our own statements; 0: none was under way */
+	bool		lowered;		/* it has its owner's rights instead of these: */
+	Oid			save_userid;
+	int			save_sec_context;
 	Datum		previous;		/* belongs to the hook before ours */
+	struct CallState *outer;	/* call that this one is within, by the same FmgrInfo */
+	bool		busy;			/* between the call's start and end */
 } CallState;
 
 static bool
@@ -189,22 +199,47 @@ is_within_ours(Oid function)
 
 /*
  * The planner asks, too, before it inlines a function in SQL.  Inlining is
- * harmless: the query was looked at before, with its call of the function.
+ * harmless, for the query was looked at before, with its call of the function;
+ * in a statement of ours the function's body would have our rights.
  */
 static bool
 cpii_needs_fmgr_hook(Oid function)
 {
 	if (prev_needs_fmgr_hook && (*prev_needs_fmgr_hook) (function))
 		return true;
-	return cpii_planning_depth == 0 && (is_untrusted(function) || is_within_ours(function));
+	return (cpii_planning_depth == 0 && is_untrusted(function)) || is_within_ours(function);
+}
+
+/* a superuser's rights end where code of others begins */
+static void
+lower_rights(CallState *state, Oid function)
+{
+	HeapTuple	tup;
+	Oid			owner;
+
+	if (!superuser())
+		return;
+	tup = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tup))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	owner = ((Form_pg_proc) GETSTRUCT(tup))->proowner;
+	ReleaseSysCache(tup);
+	if (superuser_arg(owner))
+		return;
+	GetUserIdAndSecContext(&state->save_userid, &state->save_sec_context);
+	SetUserIdAndSecContext(owner, state->save_sec_context |
+						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	state->lowered = true;
 }
 
 static void
 begin_call(CallState *state, Oid function)
 {
 	state->save_depth = 0;
+	state->lowered = false;
 	if (is_within_ours(function))
 	{
+		lower_rights(state, function);
 		state->save_depth = cpii_internal_depth;
 		cpii_internal_depth = 0;
 	}
@@ -230,6 +265,9 @@ begin_call(CallState *state, Oid function)
 static void
 end_call(CallState *state)
 {
+	if (state->lowered)
+		SetUserIdAndSecContext(state->save_userid, state->save_sec_context);
+	state->lowered = false;
 	if (state->save_depth > 0)
 	{
 		cpii_internal_depth = state->save_depth;
@@ -247,24 +285,35 @@ static void
 cpii_fmgr_hook(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
 {
 	CallState  *state = (CallState *) DatumGetPointer(*private);
+	CallState  *outer;
 
-	if (state == NULL)
-	{
-		state = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(CallState));
-		*private = PointerGetDatum(state);
-	}
 	switch (event)
 	{
 		case FHET_START:
+			if (state == NULL || state->busy)
+			{
+				/* an error below leaves the call around this one in its place */
+				outer = state;
+				state = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(CallState));
+				state->outer = outer;
+			}
 			begin_call(state, flinfo->fn_oid);
 			if (prev_fmgr_hook)
 				(*prev_fmgr_hook) (event, flinfo, &state->previous);
+			state->busy = true;
+			*private = PointerGetDatum(state);
 			break;
 		case FHET_END:
 		case FHET_ABORT:
 			if (prev_fmgr_hook)
 				(*prev_fmgr_hook) (event, flinfo, &state->previous);
 			end_call(state);
+			state->busy = false;
+			if (state->outer != NULL)
+			{
+				*private = PointerGetDatum(state->outer);
+				pfree(state);
+			}
 			break;
 	}
 }
