@@ -87,6 +87,76 @@ CREATE FUNCTION courier_pii.weak_password(role oid) RETURNS boolean
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'cpii_weak_password';
 
+-- Where code of others runs with a superuser's rights: whatever writes a protected
+-- table that a superuser owns, or that a superuser's masked view writes, calls what
+-- is on the table with the rights of that owner.
+CREATE FUNCTION courier_pii.code_findings(OUT severity text, OUT object text, OUT finding text, OUT remedy text)
+	RETURNS SETOF record
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 5
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	WITH RECURSIVE protected (tbl) AS (
+		SELECT DISTINCT a.attrelid
+		FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
+		JOIN pg_type t ON t.oid = a.atttypid
+		WHERE a.attnum > 0 AND NOT a.attisdropped AND 'courier_pii.sealed'::regtype IN (t.oid, t.typbasetype)
+	),
+	-- masked views of superusers, and all that a write through them reaches
+	written (tbl, view) AS (
+		SELECT DISTINCT coalesce(x.relid, m.tbl)::oid, m.view::oid
+		FROM courier_pii.masked_view_register m JOIN pg_class v ON v.oid = m.view
+		JOIN pg_roles r ON r.oid = v.relowner AND r.rolsuper
+		LEFT JOIN LATERAL pg_partition_tree(m.tbl) x ON true
+	),
+	reached (tbl) AS (
+		SELECT p.tbl FROM protected p JOIN pg_class c ON c.oid = p.tbl JOIN pg_roles r ON r.oid = c.relowner AND r.rolsuper
+		UNION
+		SELECT w.tbl FROM written w
+	),
+	-- types of their columns, and those that these are made of
+	used (tbl, type) AS (
+		SELECT r.tbl, a.atttypid FROM reached r JOIN pg_attribute a ON a.attrelid = r.tbl AND a.attnum > 0 AND NOT a.attisdropped
+		UNION
+		SELECT u.tbl, x.type
+		FROM used u JOIN pg_type t ON t.oid = u.type
+		CROSS JOIN LATERAL (
+			SELECT t.typbasetype UNION ALL SELECT t.typelem
+			UNION ALL SELECT a.atttypid FROM pg_attribute a
+			WHERE a.attrelid = t.typrelid AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped) x (type)
+		WHERE x.type <> 0
+	),
+	-- what calls something: the table itself is here for its partition key
+	parts (tbl, class, part) AS (
+		SELECT r.tbl, 'pg_class'::regclass, r.tbl FROM reached r
+		UNION ALL SELECT r.tbl, 'pg_trigger'::regclass, t.oid FROM reached r JOIN pg_trigger t ON t.tgrelid = r.tbl
+		UNION ALL SELECT r.tbl, 'pg_rewrite'::regclass, w.oid FROM reached r JOIN pg_rewrite w ON w.ev_class = r.tbl
+		UNION ALL SELECT r.tbl, 'pg_constraint'::regclass, k.oid FROM reached r JOIN pg_constraint k ON k.conrelid = r.tbl
+		UNION ALL SELECT r.tbl, 'pg_attrdef'::regclass, d.oid FROM reached r JOIN pg_attrdef d ON d.adrelid = r.tbl
+		UNION ALL SELECT r.tbl, 'pg_class'::regclass, i.indexrelid FROM reached r JOIN pg_index i ON i.indrelid = r.tbl
+		UNION ALL SELECT r.tbl, 'pg_statistic_ext'::regclass, s.oid FROM reached r JOIN pg_statistic_ext s ON s.stxrelid = r.tbl
+		UNION ALL SELECT r.tbl, 'pg_policy'::regclass, p.oid FROM reached r JOIN pg_policy p ON p.polrelid = r.tbl
+		UNION ALL SELECT u.tbl, 'pg_type'::regclass, u.type FROM used u
+		UNION ALL SELECT u.tbl, 'pg_constraint'::regclass, k.oid FROM used u JOIN pg_constraint k ON k.contypid = u.type
+	),
+	called (tbl, code) AS (
+		SELECT p.tbl, CASE d.refclassid WHEN 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode::oid END
+		FROM parts p JOIN pg_depend d ON d.classid = p.class AND d.objid = p.part
+		LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+		WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
+	)
+	SELECT 'high', c.tbl::regclass::text,
+		'writing it calls code of ' || r.rolname || ' with a superuser''s rights: '
+		|| string_agg(DISTINCT c.code::regprocedure::text, ', ' ORDER BY c.code::regprocedure::text),
+		'give the table and its masked view to a role without SUPERUSER, or the code to the owner of the table'
+	FROM called c JOIN pg_proc f ON f.oid = c.code AND NOT f.prosecdef JOIN pg_roles r ON r.oid = f.proowner AND NOT r.rolsuper
+	GROUP BY c.tbl, r.rolname
+	UNION ALL
+	SELECT 'high', w.view::regclass::text,
+		'writes ' || w.tbl::regclass || ' with a superuser''s rights, to which ' || r.rolname || ' may add code',
+		'give the view to the owner of the table'
+	FROM written w JOIN pg_class c ON c.oid = w.tbl JOIN pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper
+	$$;
+
 CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 		OUT object text, OUT finding text, OUT remedy text)
 	RETURNS SETOF record
@@ -257,6 +327,9 @@ CREATE FUNCTION courier_pii.posture_rows(OUT "check" text, OUT severity text,
 		AND coalesce(h.decided_at, h.asked_at) > w.noted_at)
 	AND w.timeline > (SELECT min(t.timeline) FROM courier_pii.timeline_register t)
 	AND w.timeline = (SELECT max(t.timeline) FROM courier_pii.timeline_register t)
+	UNION ALL
+	SELECT 'code', x.severity, x.object, x.finding, x.remedy
+	FROM courier_pii.code_findings() x
 	-- the version
 	UNION ALL
 	SELECT 'version', v.severity, 'PostgreSQL ' || current_setting('server_version'), v.finding, v.remedy
@@ -274,6 +347,7 @@ REVOKE ALL ON FUNCTION courier_pii.safe_minor_versions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION courier_pii.set_safe_minor_version(integer, integer, date) FROM PUBLIC;
 REVOKE ALL ON FUNCTION courier_pii.version_findings(integer, date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION courier_pii.set_safe_minor_version(integer, integer, date) TO pii_security_admin;
+REVOKE ALL ON FUNCTION courier_pii.code_findings() FROM PUBLIC;
 REVOKE ALL ON FUNCTION courier_pii.posture_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION courier_pii.weak_password(oid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION courier_pii.posture_rows() TO pii_security_admin, pii_auditor;
@@ -285,6 +359,7 @@ COMMENT ON TABLE courier_pii.timeline_register IS 'timelines that the server was
 COMMENT ON FUNCTION courier_pii.safe_minor_versions() IS 'first minor version of each major version without known security holes';
 COMMENT ON FUNCTION courier_pii.set_safe_minor_version(integer, integer, date) IS 'enter a security release that came after this extension';
 COMMENT ON FUNCTION courier_pii.version_findings(integer, date) IS 'what is to be said of a version of the server on a day';
+COMMENT ON FUNCTION courier_pii.code_findings() IS 'code of others that writes of protected tables call with a superuser''s rights';
 COMMENT ON FUNCTION courier_pii.posture_rows() IS 'the rows of view courier_pii.posture';
 COMMENT ON FUNCTION courier_pii.weak_password(oid) IS 'is a role''s password its name or a usual one?';
 COMMENT ON VIEW courier_pii.posture IS 'what is weak about this server, the worst first, and what to do';

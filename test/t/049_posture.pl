@@ -43,7 +43,7 @@ SKIP:
 set_hba($lines);
 is(posture(q{"check" = 'setting' AND object NOT IN ('ssl', 'fsync', 'log_statement', 'courier_pii.sealed_export', 'courier_pii.unregistered_login', 'log_parameter_max_length')}), '',
 	'nor are sound settings');
-is(posture(q{"check" IN ('leaver', 'language')}), '', 'nor leavers, languages') or diag(posture(q{true}));
+is(posture(q{"check" IN ('leaver', 'language', 'code')}), '', 'nor leavers, languages, code') or diag(posture(q{true}));
 # what is to be said of versions is tested below; this server may be an old one
 is($node->safe_psql($db, q{SELECT count(*) FROM courier_pii.posture WHERE "check" = 'version'}),
 	$node->safe_psql($db, q{SELECT count(*) FROM courier_pii.version_findings(current_setting('server_version_num')::int, current_date)}),
@@ -166,6 +166,47 @@ like($found, qr/^high\|pii_auditor\|nobody of the staff register holds it$/m, 'a
 like($found, qr/^high\|set-up\|the duties are not sealed$/m, 'duties not sealed');
 $node->safe_psql($db, q{SELECT courier_pii.set_limit('member_three', NULL, 100, 1000)});
 like(posture(q{"check" = 'limit'}), qr/^medium\|member_three\|/m, 'a limit that is not set');
+
+# ---- code of others with a superuser's rights ----
+
+$node->safe_psql($db, q{
+	CREATE ROLE code_owner; CREATE ROLE table_owner; CREATE SCHEMA desk; GRANT ALL ON SCHEMA desk TO code_owner, table_owner;
+	SET search_path = desk;
+	CREATE FUNCTION sound(text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true';
+	CREATE TABLE sound (id int PRIMARY KEY, phone courier_pii.phone, remark text CHECK (sound(remark)));
+	CREATE TABLE plain (id int PRIMARY KEY, remark text);
+	CREATE TABLE parcel (id int, phone courier_pii.phone, made date, PRIMARY KEY (id, made)) PARTITION BY RANGE (made);
+	CREATE TABLE parcel_1 PARTITION OF parcel FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+	CREATE TABLE theirs (id int PRIMARY KEY, phone courier_pii.phone); ALTER TABLE theirs OWNER TO table_owner;
+	SELECT courier_pii.create_masked_view(t, 'desk_view') FROM unnest('{sound,parcel,theirs}'::regclass[]) t});
+is(posture(q{"check" = 'code'}), '', 'tables of superusers that call their own code, and tables of others, are no finding');
+$node->safe_psql($db, q{
+	SET search_path = desk; SET ROLE code_owner;
+	CREATE FUNCTION by_trigger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+	CREATE FUNCTION by_definer() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+	CREATE FUNCTION by_check(text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true';
+	CREATE FUNCTION by_default() RETURNS text LANGUAGE sql AS $s$SELECT ''$s$;
+	CREATE FUNCTION by_index(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1';
+	CREATE FUNCTION by_statistics(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1';
+	CREATE FUNCTION by_policy(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true';
+	CREATE FUNCTION by_operator(int, text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true';
+	CREATE OPERATOR ~~~ (LEFTARG = int, RIGHTARG = text, FUNCTION = by_operator);
+	CREATE FUNCTION by_domain(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true';
+	CREATE DOMAIN small AS int CHECK (by_domain(VALUE)); CREATE TYPE carton AS (size small[]);
+	RESET ROLE;
+	CREATE TRIGGER t BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION by_trigger();
+	CREATE TRIGGER t BEFORE INSERT ON parcel_1 FOR EACH ROW EXECUTE FUNCTION by_trigger();
+	CREATE TRIGGER d BEFORE INSERT ON sound FOR EACH ROW EXECUTE FUNCTION by_definer();
+	ALTER TABLE sound ADD CHECK (by_check(remark)), ADD CHECK (id ~~~ remark), ALTER COLUMN remark SET DEFAULT by_default(), ADD COLUMN carton carton;
+	CREATE INDEX ON sound (by_index(id)); CREATE STATISTICS s ON id, (by_statistics(id)) FROM sound;
+	CREATE POLICY p ON sound USING (by_policy(id));
+	ALTER VIEW desk_view.theirs OWNER TO } . qq{"$super"});
+is(posture(q{"check" = 'code'}),
+	"high|desk.parcel_1|writing it calls code of code_owner with a superuser's rights: desk.by_trigger()\n"
+	. "high|desk.sound|writing it calls code of code_owner with a superuser's rights: "
+	. join(', ', map { "desk.by_$_" } ("check(text)", "default()", "domain(integer)", "index(integer)", "operator(integer,text)", "policy(integer)", "statistics(integer)")) . "\n"
+	. "high|desk_view.theirs|writes desk.theirs with a superuser's rights, to which table_owner may add code",
+	'what writes of a superuser\'s tables and views call');
 
 # ---- the version ----
 
