@@ -126,7 +126,6 @@ cpii_post_grant(Oid role, const char *post)
 		cpii_policy_changed();
 }
 
-/* would the group role give more than an ordinary right? */
 static const char *const find_powerful =
 "WITH RECURSIVE up (oid) AS (SELECT $1::pg_catalog.oid UNION"
 " SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN up u ON u.oid = m.member)"
@@ -134,6 +133,15 @@ static const char *const find_powerful =
 " WHERE r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls"
 " OR r.rolcreatedb OR pg_catalog.starts_with(r.rolname::pg_catalog.text, 'pg_')"
 " OR pg_catalog.starts_with(r.rolname::pg_catalog.text, 'pii_') LIMIT 1";
+
+char *
+cpii_powerful_role(Oid role)
+{
+	const char *text = psprintf("%u", role);
+
+	return cpii_person_run(find_powerful, 1, &text) > 0 ?
+		SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : NULL;
+}
 
 /* the rights of a post from now on; who has the post already is not changed */
 Datum
@@ -164,6 +172,7 @@ cpii_set_post_rights(PG_FUNCTION_ARGS)
 	{
 		char		role_text[16];
 		char	   *name = nulls[i] ? NULL : cpii_role_name(DatumGetObjectId(values[i]));
+		char	   *powerful;
 
 		if (name == NULL)
 			ereport(ERROR,
@@ -172,13 +181,13 @@ cpii_set_post_rights(PG_FUNCTION_ARGS)
 		snprintf(role_text, sizeof(role_text), "%u", DatumGetObjectId(values[i]));
 		texts[1] = role_text;
 		texts[2] = cpii_session_actor()->login_name;
-		if (cpii_person_run(find_powerful, 1, &texts[1]) > 0)
+		powerful = cpii_powerful_role(DatumGetObjectId(values[i]));
+		if (powerful != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("role \"%s\" cannot belong to a post", name),
 					 errdetail("It has, or is a member of, \"%s\", which is more than an ordinary right.",
-							   SPI_getvalue(SPI_tuptable->vals[0],
-											SPI_tuptable->tupdesc, 1))));
+							   powerful)));
 		cpii_person_run("INSERT INTO courier_pii.post_right (post, role, changed_by)"
 				 " VALUES ($1, $2::pg_catalog.oid, $3::pg_catalog.name)"
 				 " ON CONFLICT DO NOTHING", 3, texts);

@@ -25,6 +25,7 @@
 #include "base/internal.h"
 #include "base/session.h"
 #include "base/settings.h"
+#include "people/membership.h"
 #include "people/person.h"
 #include "people/register.h"
 #include "people/roster_table.h"
@@ -298,15 +299,27 @@ Datum
 cpii_drop_leaver(PG_FUNCTION_ARGS)
 {
 	const char *texts[3];
+	Oid			keeper_oid;
 	char	   *role;
 	char	   *keeper;
+	char	   *powerful;
 
 	cpii_require_duty("pii_account_admin");
 	texts[0] = cpii_code_argument(fcinfo, 0, "staff_no", CPII_STAFF_NO_LEN);
 	texts[1] = psprintf("%d", cpii_leaver_quarantine_days);
-	keeper = cpii_role_name(cpii_role_argument(fcinfo, 1));
+	keeper_oid = cpii_role_argument(fcinfo, 1);
+	keeper = cpii_role_name(keeper_oid);
 
 	SPI_connect();
+	/* what the leaver wrote as SECURITY DEFINER has the keeper's rights then */
+	powerful = cpii_powerful_role(keeper_oid);
+	if (powerful != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("role \"%s\" cannot keep what a leaver owned", keeper),
+				 errdetail("It has, or is a member of, \"%s\", whose rights the leaver's functions would get.",
+						   powerful),
+				 errhint("Name a role with ordinary rights.")));
 	if (cpii_person_run("SELECT c.id FROM courier_pii.leaver_case c"
 				 " WHERE c.staff_no = $1 AND c.closed_at IS NULL"
 				 " AND (SELECT pg_catalog.count(*) FROM courier_pii.leaver_sign_off g"

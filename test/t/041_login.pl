@@ -287,6 +287,9 @@ $node->append_conf('postgresql.conf', "courier_pii.leaver_quarantine_days = 0\n"
 $node->reload;
 is(error_as($node, 'chen_accounts', q{SELECT courier_pii.drop_leaver('P11', 'clerks')}), '2BP01', 'nor with a prepared transaction');
 $node->safe_psql($db, q{ROLLBACK PREPARED 'left behind'});
+$node->safe_psql($db, 'CREATE ROLE keeper_super SUPERUSER; CREATE ROLE keeper_duty; GRANT pii_auditor TO keeper_duty; CREATE ROLE keeper_files; GRANT pg_read_server_files TO keeper_files');
+is(error_as($node, 'chen_accounts', qq{SELECT courier_pii.drop_leaver('P11', '$_')}), '22023', "$_ is no keeper of the functions of others")
+  for qw(keeper_super keeper_duty keeper_files);
 is(error_as($node, 'chen_accounts', q{SELECT courier_pii.drop_leaver('P11', 'clerks')}), '', 'then the role is dropped');
 is($node->safe_psql($db, q{SELECT to_regrole('person_11') IS NULL, relowner::regrole FROM pg_class WHERE relname = 'mine'}),
 	't|clerks', 'and the keeper has what it owned');
