@@ -30,7 +30,11 @@
 #include "people/duty.h"
 #include "people/person.h"
 
-/* the first value that a query with one parameter gives; false: no row */
+/*
+ * The first value that a query with one parameter gives; false: no row.  It runs
+ * with the caller's rights and search_path, in whatever database this is: it
+ * must name the schemas of its operators, too.
+ */
 static bool
 ask(const char *sql, Oid type, Datum value, Datum *answer)
 {
@@ -67,7 +71,8 @@ check_drop_role(DropRoleStmt *stmt)
 			!OidIsValid(role = get_role_oid(spec->rolename, true)))
 			continue;
 		if (ask("SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xact() p"
-				" WHERE p.ownerid = $1 HAVING pg_catalog.count(*) > 0",
+				" WHERE p.ownerid OPERATOR(pg_catalog.=) $1"
+				" HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0",
 				OIDOID, ObjectIdGetDatum(role), &count))
 			ereport(ERROR,
 					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
@@ -85,7 +90,8 @@ check_finish(TransactionStmt *stmt, const char *command)
 	Datum		owner;
 	Oid			role;
 
-	if (!ask("SELECT p.ownerid FROM pg_catalog.pg_prepared_xact() p WHERE p.gid = $1",
+	if (!ask("SELECT p.ownerid FROM pg_catalog.pg_prepared_xact() p"
+			 " WHERE p.gid OPERATOR(pg_catalog.=) $1",
 			 TEXTOID, CStringGetTextDatum(stmt->gid), &owner))
 		return;
 	role = DatumGetObjectId(owner);

@@ -159,6 +159,17 @@ is(error_as($node, $super, 'DROP ROLE wire_7', database => 'postgres'), '2BP01',
 is(error_as($node, $super, 'DROP ROLE IF EXISTS nobody_at_all, wire_7'), '2BP01', 'nor together with others');
 is(error_as($node, $super, q{DO $$BEGIN DROP ROLE wire_7; END$$}), '2BP01', 'nor in a DO block');
 is(error_as($node, $super, q{COMMIT PREPARED 'gift 1'}), 'PI006', 'nobody commits what was left behind');
+$node->safe_psql($db, q{CREATE SCHEMA no_equals;
+	CREATE FUNCTION no_equals.no(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+	CREATE FUNCTION no_equals.no(oid, oid) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+	CREATE OPERATOR no_equals.= (LEFTARG = text, RIGHTARG = text, FUNCTION = no_equals.no);
+	CREATE OPERATOR no_equals.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = no_equals.no)});
+{
+	local $ENV{PGOPTIONS} = '-c search_path=no_equals,pg_catalog';
+	is(error_as($node, $super, q{COMMIT PREPARED 'gift 1'}), 'PI006', 'nor with operators of their own');
+	is(error_as($node, $super, 'DROP ROLE wire_7'), '2BP01', 'which do not drop the role either');
+}
+$node->safe_psql($db, 'DROP SCHEMA no_equals CASCADE');
 is($node->safe_psql($db, q{SELECT count(*) FROM public.event WHERE note LIKE 'gift%'}), '0', 'it does not come in');
 is(error_as($node, $super, q{COMMIT PREPARED 'no such thing'}), '42704', 'other names fail as ever');
 is(error_as($node, $super, qq{ROLLBACK PREPARED 'gift 1'}), '', 'it can be rolled back');
