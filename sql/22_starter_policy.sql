@@ -53,6 +53,11 @@ SET ROLE regress_courier_pii_owner;
 SELECT courier_pii.load_starter_policy();
 RESET ROLE;
 
+-- a table of somebody else that looks like the couriers' tasks, and comes first by name, is none
+CREATE TABLE regress_post.a_task (id bigint PRIMARY KEY, waybill_id bigint, courier_no text, kind text, task_date date, status text);
+ALTER TABLE regress_post.a_task OWNER TO regress_courier_pii_wu;
+GRANT SELECT ON regress_post.a_task TO PUBLIC;
+
 -- a dry run says what would be done, and does nothing
 SELECT action, count(*) > 0 AS some FROM courier_pii.load_starter_policy(:'roles', dry_run => true) GROUP BY 1 ORDER BY 1;
 SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname LIKE 'regress\_courier\_pii\_p\_%';
