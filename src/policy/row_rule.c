@@ -101,15 +101,22 @@ cpii_condition_table(const CpiiCondition *c, Oid relid, bool missing_ok)
 	return table;
 }
 
-/* a constant must be a value of the column's type, before a view holds it */
+/*
+ * A constant must be a value of the column's type, before a view holds it.  What
+ * the type's owner made it call is called as in any statement of ours, never with
+ * the rights of the officer who sets the rule.
+ */
 static void
 check_constant(Oid type, const char *text)
 {
+	CpiiInternalState internal;
 	Oid			input;
 	Oid			ioparam;
 
 	getTypeInputInfo(type, &input, &ioparam);
+	cpii_internal_begin(&internal);
 	(void) OidInputFunctionCall(input, unconstify(char *, text), ioparam, -1);
+	cpii_internal_end(&internal);
 }
 
 /*
