@@ -123,23 +123,28 @@ read_calls(Oid relid)
 	return found;
 }
 
-/* as the table's owner; calls: does the statement call code of others? */
+/* as the table's owner */
 static uint64
-run_as_owner(Oid owner, bool calls, bool replica, const char *sql, int nargs,
-			 Oid *types, Datum *values, bool read_only, long count)
+run_as_owner(Oid relid, bool update, const char *sql, int nargs, Oid *types,
+			 Datum *values, bool read_only, long count)
 {
+	/* whoever wants to give it another trigger, constraint or index waits */
+	Relation	rel = table_open(relid, update ? RowExclusiveLock : AccessShareLock);
+	Oid			owner = rel->rd_rel->relowner;
+	bool		calls = update ? update_calls(rel) : read_calls(relid);
 	CpiiInternalState state;
 	int			rc;
 
+	table_close(rel, NoLock);
 	cpii_internal_begin(&state);
-	if (replica)
+	if (update)
 		(void) set_config_option("session_replication_role", "replica",
 								 PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 								 true, 0, false);
 	SetUserIdAndSecContext(owner,
 						   state.sec_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
-	/* an error puts this right, too */
+	/* it calls code of others; an error puts this right, too */
 	if (calls)
 		cpii_internal_depth--;
 	rc = SPI_execute_with_args(sql, nargs, types, values, NULL, read_only, count);
@@ -154,29 +159,12 @@ run_as_owner(Oid owner, bool calls, bool replica, const char *sql, int nargs,
 uint64
 cpii_job_update(Oid relid, const char *sql, int nargs, Oid *types, Datum *values)
 {
-	Relation	rel;
-	Oid			owner;
-	bool		calls;
-
-	/* whoever wants to give it another trigger, constraint or index waits */
-	rel = table_open(relid, RowExclusiveLock);
-	owner = rel->rd_rel->relowner;
-	calls = update_calls(rel);
-	table_close(rel, NoLock);
-	return run_as_owner(owner, calls, true, sql, nargs, types, values, false, 0);
+	return run_as_owner(relid, true, sql, nargs, types, values, false, 0);
 }
 
 uint64
 cpii_table_read(Oid relid, const char *sql, int nargs, Oid *types, Datum *values,
 				bool read_only, long count)
 {
-	Relation	rel;
-	Oid			owner;
-	bool		calls;
-
-	rel = table_open(relid, AccessShareLock);
-	owner = rel->rd_rel->relowner;
-	calls = read_calls(relid);
-	table_close(rel, NoLock);
-	return run_as_owner(owner, calls, false, sql, nargs, types, values, read_only, count);
+	return run_as_owner(relid, false, sql, nargs, types, values, read_only, count);
 }
