@@ -195,7 +195,6 @@ cpii_seal_case(PG_FUNCTION_ARGS)
 	Datum		values[4];
 	size_t		len = VARSIZE_ANY_EXHDR(case_no);
 	int64		id;
-	bool		isnull;
 
 	cpii_require_preload();
 	cpii_require_duty("pii_security_admin");
@@ -222,7 +221,7 @@ cpii_seal_case(PG_FUNCTION_ARGS)
 						  " sealed_at = excluded.sealed_at, lifted_by = NULL, lifted_at = NULL"
 						  " RETURNING id",
 						  4, types, values, NULL, false, 0);
-	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	id = cpii_result_int64(0, 1);
 	cpii_internal_end(&internal);
 	SPI_finish();
 	/* not its number: this record is for all auditors */

@@ -128,12 +128,7 @@ cpii_verify_load_wanted(CpiiVerifier *v, CpiiNode *node)
 						  " WHERE node OPERATOR(pg_catalog.=) $1",
 						  1, types, values, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-
-		want(node, &room, DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i],
-													  SPI_tuptable->tupdesc, 1, &isnull)));
-	}
+		want(node, &room, cpii_result_int64(i, 1));
 	SPI_freetuptable(SPI_tuptable);
 	if (cpii_checkpoint_path(node->name, path, sizeof(path)))
 		file = AllocateFile(path, "r");

@@ -151,6 +151,37 @@ cpii_internal_execute(const char *sql, int nargs, Oid *argtypes, Datum *values,
 	return rc;
 }
 
+char *
+cpii_result_text(uint64 row, int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+}
+
+static Datum
+result_number(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+									  column, &isnull);
+
+	return isnull ? (Datum) 0 : value;
+}
+
+Oid
+cpii_result_oid(uint64 row, int column)
+{
+	return DatumGetObjectId(result_number(row, column));
+}
+
+int64
+cpii_result_int64(uint64 row, int column)
+{
+	Datum		value = result_number(row, column);
+
+	/* where 8 bytes are passed by reference, no value is no pointer */
+	return value == (Datum) 0 ? 0 : DatumGetInt64(value);
+}
+
 List *
 cpii_internal_oids(const char *sql, int nargs, Oid *argtypes, Datum *values)
 {
@@ -161,12 +192,10 @@ cpii_internal_oids(const char *sql, int nargs, Oid *argtypes, Datum *values)
 	cpii_internal_execute(sql, nargs, argtypes, values, NULL, false, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		bool		isnull;
-		Oid			oid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-														 SPI_tuptable->tupdesc, 1, &isnull));
+		Oid			oid = cpii_result_oid(i, 1);
 		MemoryContext old = MemoryContextSwitchTo(caller);
 
-		if (!isnull)
+		if (OidIsValid(oid))
 			result = lappend_oid(result, oid);
 		MemoryContextSwitchTo(old);
 	}

@@ -73,6 +73,15 @@ extern int	cpii_internal_execute(const char *sql, int nargs, Oid *argtypes,
 								  bool read_only, long count);
 
 /*
+ * A value of the last statement's result, by its row from 0 and its column from
+ * 1.  A text is made in the current memory context, NULL for null; a number
+ * is 0 for null.
+ */
+extern char *cpii_result_text(uint64 row, int column);
+extern Oid	cpii_result_oid(uint64 row, int column);
+extern int64 cpii_result_int64(uint64 row, int column);
+
+/*
  * The object numbers in the first column of a query's result, in its order;
  * the list lives in the caller's memory context.  Connects to SPI by itself;
  * the query sees what the transaction has done so far.

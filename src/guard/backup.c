@@ -36,7 +36,6 @@ cpii_register_backup(PG_FUNCTION_ARGS)
 	TIMESTAMPTZOID, TEXTOID, TEXTOID};
 	Datum		values[7];
 	char		nulls[7];
-	bool		isnull;
 	int64		id;
 	StringInfoData detail;
 	TimestampTz now = GetCurrentTimestamp();
@@ -75,8 +74,7 @@ cpii_register_backup(PG_FUNCTION_ARGS)
 						  " registered_by = excluded.registered_by,"
 						  " registered_at = pg_catalog.now() RETURNING b.id",
 						  7, types, values, nulls, false, 0);
-	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-									 1, &isnull));
+	id = cpii_result_int64(0, 1);
 	SPI_finish();
 	initStringInfo(&detail);
 	appendStringInfoString(&detail, "{\"label\": ");

@@ -301,9 +301,7 @@ dropped_extension(DropStmt *drop)
 	relids = SPI_palloc(sizeof(Oid) * (found + 1));
 	for (uint64 i = 0; i < found; i++)
 	{
-		bool		isnull;
-		Oid			relid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-														   SPI_tuptable->tupdesc, 1, &isnull));
+		Oid			relid = cpii_result_oid(i, 1);
 
 		if (has_rows(relid))
 			relids[n++] = relid;

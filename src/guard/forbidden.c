@@ -398,12 +398,7 @@ schema_relations(Node *stmt, const char *schema)
 	n = SPI_processed;
 	relids = SPI_palloc(sizeof(Oid) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
-	{
-		bool		isnull;
-
-		relids[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-												   SPI_tuptable->tupdesc, 1, &isnull));
-	}
+		relids[i] = cpii_result_oid(i, 1);
 	SPI_finish();
 	for (uint64 i = 0; i < n; i++)
 		protected_relation(stmt, relids[i]);

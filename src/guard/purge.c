@@ -157,10 +157,9 @@ read_rule(Purge *purge, MemoryContext context)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the retention time is not over"),
 				 errdetail("Rows of %s are kept for %s.", cpii_qualified_name(purge->relid),
-						   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4))));
+						   cpii_result_text(0, 4))));
 	spi = MemoryContextSwitchTo(context);
-	purge->column = pstrdup(quote_identifier(SPI_getvalue(SPI_tuptable->vals[0],
-														  SPI_tuptable->tupdesc, 1)));
+	purge->column = pstrdup(quote_identifier(cpii_result_text(0, 1)));
 	archive = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
 	purge->archive = isnull ? NULL : cpii_qualified_name(DatumGetObjectId(archive));
 	purge->table = cpii_qualified_name(purge->relid);
@@ -186,7 +185,6 @@ check_archive(const Purge *purge)
 	Oid			types[1] = {REGCLASSOID};
 	Datum		args[1] = {ObjectIdGetDatum(purge->relid)};
 	StringInfoData sql;
-	bool		isnull;
 	int64		missing;
 
 	if (purge->archive == NULL)
@@ -215,11 +213,10 @@ check_archive(const Purge *purge)
 					 " AND NOT EXISTS (SELECT FROM %s a WHERE true",
 					 purge->table, purge->column, purge->archive);
 	for (uint64 i = 0; i < SPI_processed; i++)
-		appendStringInfo(&sql, " AND %s", SPI_getvalue(SPI_tuptable->vals[i],
-													   SPI_tuptable->tupdesc, 1));
+		appendStringInfo(&sql, " AND %s", cpii_result_text(i, 1));
 	appendStringInfoChar(&sql, ')');
 	(void) run(sql.data, purge);
-	missing = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	missing = cpii_result_int64(0, 1);
 	if (missing > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -234,7 +231,6 @@ open_certificate(Purge *purge)
 	Oid			types[6] = {TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID, TEXTOID};
 	Datum		values[6];
 	char		nulls[6] = {' ', ' ', ' ', ' ', ' ', ' '};
-	bool		isnull;
 
 	values[0] = CStringGetTextDatum(purge->table);
 	values[1] = TimestampTzGetDatum(purge->before);
@@ -255,8 +251,7 @@ open_certificate(Purge *purge)
 						  " WHERE b.verified_at IS NOT NULL ORDER BY b.taken_at DESC LIMIT 1)"
 						  " RETURNING id",
 						  6, types, values, nulls, false, 0);
-	purge->certificate = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-													 SPI_tuptable->tupdesc, 1, &isnull));
+	purge->certificate = cpii_result_int64(0, 1);
 }
 
 static char *
@@ -331,7 +326,7 @@ delete_batch(Purge *purge)
 	PG_END_TRY();
 	n = SPI_processed;
 	for (uint64 i = 0; i < n; i++)
-		add_row(purge, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+		add_row(purge, cpii_result_text(i, 1));
 	SPI_freetuptable(SPI_tuptable);
 	return n > 0;
 }
@@ -342,7 +337,6 @@ check_rows(Purge *purge)
 {
 	CpiiRequest request;
 	int64		allowed;
-	bool		isnull;
 
 	if (!cpii_request_load(purge->ticket, false, &request))
 		return;
@@ -352,8 +346,7 @@ check_rows(Purge *purge)
 	(void) run(psprintf("SELECT pg_catalog.count(*) FROM %s t"
 						" WHERE t.%s OPERATOR(pg_catalog.<) $1",
 						purge->table, purge->column), purge);
-	purge->expected = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-												  SPI_tuptable->tupdesc, 1, &isnull));
+	purge->expected = cpii_result_int64(0, 1);
 	if (purge->expected > allowed)
 		ereport(ERROR,
 				(errcode(CPII_ERRCODE_LIMIT_REACHED),

@@ -184,7 +184,7 @@ texts_of(Jsonb *details, const char *sql, char ***texts)
 	spi = MemoryContextSwitchTo(context);
 	*texts = palloc(sizeof(char *) * Max(n, 1));
 	for (int i = 0; i < n; i++)
-		(*texts)[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		(*texts)[i] = cpii_result_text(i, 1);
 	MemoryContextSwitchTo(spi);
 	SPI_finish();
 	return n;
@@ -279,12 +279,9 @@ store(CpiiRequest *request)
 static int64
 next_number(void)
 {
-	bool		isnull;
-
 	cpii_internal_execute("SELECT pg_catalog.nextval('courier_pii.request_register_id_seq')",
 						  0, NULL, NULL, NULL, false, 0);
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-									   SPI_tuptable->tupdesc, 1, &isnull));
+	return cpii_result_int64(0, 1);
 }
 
 /* request(kind, purpose, details): the number of the request */

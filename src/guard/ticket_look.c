@@ -185,7 +185,6 @@ cpii_ticket_estimate(Oid relid)
 	Oid			base = cpii_masked_view_base(relid);
 	Oid			types[1] = {OIDOID};
 	Datum		args[1] = {ObjectIdGetDatum(OidIsValid(base) ? base : relid)};
-	bool		isnull;
 	int64		rows;
 
 	/* a table that was never analyzed: guess from its size */
@@ -198,8 +197,7 @@ cpii_ticket_estimate(Oid relid)
 						  " FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) p) t"
 						  " JOIN pg_catalog.pg_class c ON c.oid = t.relid",
 						  1, types, args, NULL, true, 0);
-	rows = SPI_processed > 0 ?
-		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) : 0;
+	rows = SPI_processed > 0 ? cpii_result_int64(0, 1) : 0;
 	SPI_finish();
 	return rows;
 }
@@ -255,9 +253,7 @@ put_query(ReturnSetInfo *rsinfo, const char *section, const char *sql,
 	SPI_connect();
 	cpii_internal_execute(sql, nargs, types, args, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
-		put(rsinfo, section,
-			SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1),
-			SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));
+		put(rsinfo, section, cpii_result_text(i, 1), cpii_result_text(i, 2));
 	SPI_finish();
 }
 

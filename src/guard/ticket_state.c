@@ -72,8 +72,7 @@ read_now(const char *sql, int nargs, Oid *types, Datum *values)
 static char *
 text_column(int row, int column)
 {
-	char	   *value = SPI_getvalue(SPI_tuptable->vals[row],
-									 SPI_tuptable->tupdesc, column);
+	char	   *value = cpii_result_text(row, column);
 
 	return value ? value : pstrdup("");
 }

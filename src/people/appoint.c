@@ -110,10 +110,8 @@ cpii_appoint(PG_FUNCTION_ARGS)
 			0, NULL);
 		if (cpii_person_run(find_conflict, 2, texts) > 0)
 		{
-			char	   *holder = SPI_getvalue(SPI_tuptable->vals[0],
-											  SPI_tuptable->tupdesc, 1);
-			char	   *other = SPI_getvalue(SPI_tuptable->vals[0],
-											 SPI_tuptable->tupdesc, 2);
+			char	   *holder = cpii_result_text(0, 1);
+			char	   *other = cpii_result_text(0, 2);
 
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_GRANT_OPERATION),

@@ -141,12 +141,7 @@ roles_found(uint64 count)
 	Oid		   *roles = palloc(Max(count, 1) * sizeof(Oid));
 
 	for (uint64 i = 0; i < count; i++)
-	{
-		bool		isnull;
-
-		roles[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-												  SPI_tuptable->tupdesc, 1, &isnull));
-	}
+		roles[i] = cpii_result_oid(i, 1);
 	return roles;
 }
 

@@ -220,7 +220,6 @@ cpii_begin_opening(PG_FUNCTION_ARGS)
 	const char *texts[7];
 	int64		ticket;
 	int64		id;
-	bool		isnull;
 
 	if (shared == NULL)
 		cpii_require_preload();
@@ -249,7 +248,7 @@ cpii_begin_opening(PG_FUNCTION_ARGS)
 						   " $4::pg_catalog.int8,"
 						   " coalesce($5, (SELECT r.purpose FROM courier_pii.request_register r WHERE r.id = $4::pg_catalog.int8)),"
 						   " $6::pg_catalog.name, $7) RETURNING id", 7, texts);
-	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	id = cpii_result_int64(0, 1);
 	cpii_held_event(role, "begin_opening", NULL, texts[3], texts[4]);
 	enter(role, id, account.series);
 	SPI_finish();
@@ -454,7 +453,7 @@ end_of_time(FunctionCallInfo fcinfo, const char *opening)
 						" AND r.details ->> 'minutes' ~ '^[0-9]{1,4}$') o"
 						" WHERE o.minutes >= 1", 1, &opening) > 0)
 	{
-		char	   *minutes = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+		char	   *minutes = cpii_result_text(0, 1);
 
 		until = Min(until, now + atoi(minutes) * USECS_PER_MINUTE);
 	}

@@ -241,8 +241,7 @@ brake(const Feed *feed, bool *empty)
 									  rows, before));
 	if (run_feed(feed, find_last_holder) > 0)
 		add_reason(&reasons, psprintf("nobody would hold duty %s any more",
-									  SPI_getvalue(SPI_tuptable->vals[0],
-												   SPI_tuptable->tupdesc, 1)));
+									  cpii_result_text(0, 1)));
 	return reasons.data;
 }
 
@@ -299,14 +298,9 @@ members(const Feed *feed, const char *sql, uint64 *count)
 	list = palloc(Max(*count, 1) * sizeof(Member));
 	for (uint64 i = 0; i < *count; i++)
 	{
-		bool		isnull;
-
-		list[i].staff_no = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-		list[i].post = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
-		list[i].role = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-													  SPI_tuptable->tupdesc, 3, &isnull));
-		if (isnull)
-			list[i].role = InvalidOid;
+		list[i].staff_no = cpii_result_text(i, 1);
+		list[i].post = cpii_result_text(i, 2);
+		list[i].role = cpii_result_oid(i, 3);
 	}
 	return list;
 }
@@ -474,12 +468,11 @@ feed_row(FunctionCallInfo fcinfo, const Feed *feed, char **state)
 	for (int i = 0; i < 9; i++)
 		values[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
 								  i + 1, &nulls[i]);
-	*state = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+	*state = cpii_result_text(0, 2);
 	cpii_audit_note(CPII_ACT_ACCOUNT, "apply_hr_feed", "ok",
 					cpii_json_pairs("feed", feed->id, "source", feed->source,
 									"state", *state,
-									"departed", SPI_getvalue(SPI_tuptable->vals[0],
-															 SPI_tuptable->tupdesc, 6),
+									"departed", cpii_result_text(0, 6),
 									NULL));
 	old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	tup = heap_form_tuple(desc, values, nulls);
@@ -513,7 +506,7 @@ cpii_apply_hr_feed(PG_FUNCTION_ARGS)
 	texts[2] = acting_person();
 	cpii_person_run("INSERT INTO courier_pii.hr_feed (source, full_list, asked_by)"
 					" VALUES ($1, $2::pg_catalog.bool, $3) RETURNING id", 3, texts);
-	feed.id = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	feed.id = cpii_result_text(0, 1);
 	(void) run_feed(&feed, "UPDATE courier_pii.hr_feed_row SET feed = $1::pg_catalog.int8"
 					" WHERE source = $2 AND feed IS NULL");
 	cpii_feed_number(feed.id, feed.source);
@@ -557,9 +550,9 @@ get_held(FunctionCallInfo fcinfo, Feed *feed, bool waiting)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("personnel feed %s is not held", feed->id),
 				 errhint("See the view courier_pii.hr_feeds.")));
-	feed->source = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	feed->full = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2)[0] == 't';
-	asked_by = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
+	feed->source = cpii_result_text(0, 1);
+	feed->full = cpii_result_text(0, 2)[0] == 't';
+	asked_by = cpii_result_text(0, 3);
 	return asked_by;
 }
 

@@ -15,6 +15,7 @@
 #include "executor/spi.h"
 
 #include "audit/record.h"
+#include "base/internal.h"
 #include "people/feed_order.h"
 #include "people/person.h"
 
@@ -29,7 +30,7 @@ first_text(const char *sql, const char *feed, const char *source)
 {
 	if (cpii_person_run(sql, 2, (const char *[]) {feed, source}) == 0)
 		return NULL;
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	return cpii_result_text(0, 1);
 }
 
 void

@@ -141,7 +141,7 @@ cpii_held_check_role(Oid role)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("role \"%s\" has members", name),
 				 errdetail("Role \"%s\" could use its rights without its password.",
-						   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
+						   cpii_result_text(0, 1)),
 				 errhint("Revoke the membership first.")));
 }
 

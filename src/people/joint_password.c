@@ -90,7 +90,6 @@ static void
 get_account(Oid role, JointAccount *account)
 {
 	const char *texts[1];
-	bool		isnull;
 
 	account->role = role;
 	account->name = cpii_role_name(role);
@@ -103,11 +102,10 @@ get_account(Oid role, JointAccount *account)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("role \"%s\" is not a joint account", account->name),
 				 errhint("See the view courier_pii.joint_accounts.")));
-	account->custodians[0] = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	account->custodians[1] = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-	account->state = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
-	account->series = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-												  SPI_tuptable->tupdesc, 4, &isnull));
+	account->custodians[0] = cpii_result_text(0, 1);
+	account->custodians[1] = cpii_result_text(0, 2);
+	account->state = cpii_result_text(0, 3);
+	account->series = cpii_result_int64(0, 4);
 }
 
 /* 1, 2, or 0: no custodian */
@@ -173,15 +171,13 @@ cpii_joint_person_left(const char *staff_no, const char *status)
 {
 	uint64		count;
 	Oid		   *roles;
-	bool		isnull;
 
 	count = cpii_person_run("SELECT j.login_role::pg_catalog.oid FROM courier_pii.joint_account j"
 							" WHERE j.state <> 'void' AND $1 IN (j.first_staff_no, j.second_staff_no)",
 							1, &staff_no);
 	roles = palloc(Max(count, 1) * sizeof(Oid));
 	for (uint64 i = 0; i < count; i++)
-		roles[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-												  SPI_tuptable->tupdesc, 1, &isnull));
+		roles[i] = cpii_result_oid(i, 1);
 	for (uint64 i = 0; i < count; i++)
 	{
 		char	   *why = psprintf("custodian %s is %s", staff_no, status);

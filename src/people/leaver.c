@@ -83,7 +83,6 @@ static Oid *
 own_accounts(const char *staff_no, int *count)
 {
 	Oid		   *roles;
-	bool		isnull;
 
 	*count = (int) cpii_person_run("SELECT a.login_role::pg_catalog.oid"
 							" FROM courier_pii.account_register a"
@@ -91,9 +90,7 @@ own_accounts(const char *staff_no, int *count)
 							1, &staff_no);
 	roles = palloc(Max(*count, 1) * sizeof(Oid));
 	for (int i = 0; i < *count; i++)
-		roles[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-												  SPI_tuptable->tupdesc, 1,
-												  &isnull));
+		roles[i] = cpii_result_oid(i, 1);
 	return roles;
 }
 
@@ -117,8 +114,7 @@ warn_of_last_holder(Oid role)
 		ereport(WARNING,
 				(errcode(ERRCODE_WARNING),
 				 errmsg("nobody else holds duty \"%s\"",
-						SPI_getvalue(SPI_tuptable->vals[0],
-									 SPI_tuptable->tupdesc, 1)),
+						cpii_result_text(0, 1)),
 				 errhint("Appoint somebody with courier_pii.appoint().")));
 }
 
@@ -367,7 +363,7 @@ staff_list(uint64 count)
 	char	  **staff = palloc(Max(count, 1) * sizeof(char *));
 
 	for (uint64 i = 0; i < count; i++)
-		staff[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		staff[i] = cpii_result_text(i, 1);
 	return staff;
 }
 
@@ -423,7 +419,6 @@ lapse_inactive(const char *now)
 	uint64		count;
 	uint64		brake;
 	char	  **staff;
-	bool		isnull;
 
 	if (cpii_inactive_days == 0)
 		return;
@@ -435,8 +430,7 @@ lapse_inactive(const char *now)
 			 0, NULL);
 	cpii_person_run("SELECT pg_catalog.count(*) FROM courier_pii.staff_register s"
 			 " WHERE s.status = 'active'", 0, NULL);
-	brake = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-										SPI_tuptable->tupdesc, 1, &isnull));
+	brake = cpii_result_int64(0, 1);
 	brake = Max((uint64) cpii_feed_brake_floor,
 				brake * (uint64) cpii_feed_brake_percent / 100);
 	count = cpii_person_run("SELECT s.staff_no FROM courier_pii.staff_register s"

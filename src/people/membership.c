@@ -49,7 +49,7 @@ grant_again(const char *role_text, const char *grantor)
 	{
 		found[i] = palloc(3 * sizeof(char *));
 		for (int k = 0; k < 3; k++)
-			found[i][k] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, k + 1);
+			found[i][k] = cpii_result_text(i, k + 1);
 	}
 	for (uint64 i = 0; i < count; i++)
 	{
@@ -92,7 +92,7 @@ cpii_membership_take(Oid role, const char *staff_no, const char *cause)
 					 2, (const char *[]) {role_text, member});
 	revokes = palloc(Max(count, 1) * sizeof(char *));
 	for (uint64 i = 0; i < count; i++)
-		revokes[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		revokes[i] = cpii_result_text(i, 1);
 	if (count > 0)
 		grant_again(role_text, member);
 	for (uint64 i = 0; i < count; i++)
@@ -119,7 +119,7 @@ cpii_post_grant(Oid role, const char *post)
 					 " WHERE p.post = $1", 2, (const char *[]) {post, member});
 	grants = palloc(Max(count, 1) * sizeof(char *));
 	for (uint64 i = 0; i < count; i++)
-		grants[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		grants[i] = cpii_result_text(i, 1);
 	for (uint64 i = 0; i < count; i++)
 		cpii_person_run(grants[i], 0, NULL);
 	if (count > 0)
@@ -140,7 +140,7 @@ cpii_powerful_role(Oid role)
 	const char *text = psprintf("%u", role);
 
 	return cpii_person_run(find_powerful, 1, &text) > 0 ?
-		SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : NULL;
+		cpii_result_text(0, 1) : NULL;
 }
 
 /* the rights of a post from now on; who has the post already is not changed */

@@ -159,8 +159,7 @@ read_register(Oid role, Subject *subject)
 	old = MemoryContextSwitchTo(caller);
 	subject->history = palloc(Max(subject->nhistory, 1) * sizeof(char *));
 	for (int i = 0; i < subject->nhistory; i++)
-		subject->history[i] = SPI_getvalue(SPI_tuptable->vals[i],
-										   SPI_tuptable->tupdesc, 1);
+		subject->history[i] = cpii_result_text(i, 1);
 	MemoryContextSwitchTo(old);
 	SPI_finish();
 }

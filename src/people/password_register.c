@@ -103,8 +103,7 @@ cpii_password_enter(Oid role, CpiiPasswordHow how, bool must_change,
 				 " password_set_at = pg_catalog.clock_timestamp()"
 				 " WHERE login_role = $1::pg_catalog.oid RETURNING staff_no",
 				 2, (const char *[]) {role_text, texts[6]}) > 0)
-		cpii_roster_announce(SPI_getvalue(SPI_tuptable->vals[0],
-										  SPI_tuptable->tupdesc, 1));
+		cpii_roster_announce(cpii_result_text(0, 1));
 	/* the gate "password" looks anew */
 	cpii_policy_changed();
 	cpii_audit_note(CPII_ACT_PASSWORD, "password", "ok",
@@ -159,12 +158,7 @@ cpii_password_find_unexplained(void)
 					 0, NULL);
 	roles = palloc(Max(count, 1) * sizeof(Oid));
 	for (uint64 i = 0; i < count; i++)
-	{
-		bool		isnull;
-
-		roles[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-												  SPI_tuptable->tupdesc, 1, &isnull));
-	}
+		roles[i] = cpii_result_oid(i, 1);
 	for (uint64 i = 0; i < count; i++)
 	{
 		ereport(WARNING,

@@ -145,7 +145,7 @@ cpii_set_pool_role(PG_FUNCTION_ARGS)
 							" AND a.grantee <> p.proowner", 0, NULL);
 	grantees = palloc(Max(count, 1) * sizeof(char *));
 	for (uint64 i = 0; i < count; i++)
-		grantees[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		grantees[i] = cpii_result_text(i, 1);
 	for (uint64 i = 0; i < count; i++)
 		cpii_person_run(psprintf("REVOKE ALL ON FUNCTION courier_pii.pool_auth(pg_catalog.text) FROM %s CASCADE",
 								 grantees[i]), 0, NULL);

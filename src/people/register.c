@@ -112,7 +112,7 @@ cpii_set_org_contract(PG_FUNCTION_ARGS)
 					 " FOR UPDATE", 1, texts);
 	staff = palloc(Max(count, 1) * sizeof(char *));
 	for (uint64 i = 0; i < count; i++)
-		staff[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		staff[i] = cpii_result_text(i, 1);
 	if (!PG_ARGISNULL(1) && PG_GETARG_TIMESTAMPTZ(1) <= cpii_roster_now())
 		for (uint64 i = 0; i < count; i++)
 			cpii_leaver_suspend(staff[i], "contract has ended");
@@ -418,8 +418,7 @@ cpii_set_login_rule(PG_FUNCTION_ARGS)
 				 errhint("Enter it with courier_pii.hire() or courier_pii.add_account().")));
 	cpii_person_run("SELECT a.staff_no FROM courier_pii.account_register a"
 			 " WHERE a.login_role = $1::pg_catalog.oid", 1, texts);
-	cpii_roster_announce(SPI_getvalue(SPI_tuptable->vals[0],
-									  SPI_tuptable->tupdesc, 1));
+	cpii_roster_announce(cpii_result_text(0, 1));
 	cpii_audit_note(CPII_ACT_ACCOUNT, "set_login_rule", "ok",
 					cpii_json_pairs("role", cpii_role_name(role),
 									"from_minute", texts[1], "to_minute", texts[2],

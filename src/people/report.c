@@ -269,7 +269,7 @@ cpii_sign_off_leaver(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("staff number \"%s\" has no open leaver's case", texts[0])));
-	texts[4] = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	texts[4] = cpii_result_text(0, 1);
 	if (cpii_person_run("SELECT 1 FROM courier_pii.leaver_sign_off g"
 				 " WHERE g.case_id = $1::pg_catalog.int8 AND g.signed_by = $2",
 				 2, (const char *[]) {texts[4], who}) > 0)
@@ -332,14 +332,14 @@ cpii_drop_leaver(PG_FUNCTION_ARGS)
 				 errdetail("It needs three signatures and %d days since the departure.",
 						   cpii_leaver_quarantine_days),
 				 errhint("See courier_pii.leaver_report().")));
-	texts[2] = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	texts[2] = cpii_result_text(0, 1);
 	if (cpii_person_run("SELECT r.rolname FROM courier_pii.staff_register s"
 				 " JOIN pg_catalog.pg_roles r ON r.oid = s.login_role"
 				 " WHERE s.staff_no = $1", 1, texts) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("staff number \"%s\" has no login", texts[0])));
-	role = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	role = cpii_result_text(0, 1);
 	if (cpii_person_run("SELECT 1 FROM pg_catalog.pg_prepared_xacts p WHERE p.owner = $1::pg_catalog.name",
 				 1, (const char *[]) {role}) > 0)
 		ereport(ERROR,

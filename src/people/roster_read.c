@@ -424,7 +424,7 @@ registers_changed(void)
 						  " (SELECT pg_catalog.sum(r.xmin::pg_catalog.text::pg_catalog.int8) FROM courier_pii.sealed_account r), ' ',"
 						  " (SELECT pg_catalog.sum(r.xmin::pg_catalog.text::pg_catalog.int8) FROM courier_pii.joint_account r))",
 						  0, NULL, NULL, NULL, true, 1);
-	sum = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	sum = cpii_result_text(0, 1);
 	changed = strcmp(sum, last) != 0;
 	strlcpy(last, sum, sizeof(last));
 	SPI_finish();

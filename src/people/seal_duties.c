@@ -286,12 +286,6 @@ not_ready(const char *detail, const char *hint)
 			 errhint("%s", hint)));
 }
 
-static char *
-first_value(void)
-{
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-}
-
 /* SPI is connected */
 static void
 check_holders(void)
@@ -300,12 +294,12 @@ check_holders(void)
 						" WHERE NOT EXISTS (SELECT FROM holder h WHERE h.duty = d.name)"
 						" HAVING pg_catalog.count(*) > 0", 0, NULL) > 0)
 		not_ready(psprintf("No active person of the staff register holds: %s.",
-						   first_value()),
+						   cpii_result_text(0, 1)),
 				  "Enter the persons with courier_pii.hire() and appoint them with courier_pii.appoint().");
 	if (cpii_person_run(HOLDERS " SELECT h.staff_no FROM holder h GROUP BY h.staff_no"
 						" HAVING pg_catalog.count(DISTINCT h.duty) > 1 LIMIT 1",
 						0, NULL) > 0)
-		not_ready(psprintf("Person \"%s\" holds several duties.", first_value()),
+		not_ready(psprintf("Person \"%s\" holds several duties.", cpii_result_text(0, 1)),
 				  "Appoint another person.");
 	if (cpii_person_run(HOLDERS " SELECT r.rolname FROM member b"
 						" JOIN pg_catalog.pg_roles r ON r.oid = b.oid WHERE r.rolsuper"
@@ -313,7 +307,7 @@ check_holders(void)
 						" JOIN courier_pii.account_register a ON a.staff_no = h.staff_no"
 						" JOIN pg_catalog.pg_roles r ON r.oid = a.login_role::pg_catalog.oid"
 						" WHERE r.rolsuper LIMIT 1", 0, NULL) > 0)
-		not_ready(psprintf("Superuser \"%s\" holds a duty.", first_value()),
+		not_ready(psprintf("Superuser \"%s\" holds a duty.", cpii_result_text(0, 1)),
 				  "Give the duty to another person.");
 	if (cpii_person_run(HOLDERS " SELECT 1 FROM holder h WHERE h.duty = 'pii_security_admin'"
 						" GROUP BY h.duty HAVING pg_catalog.count(DISTINCT h.staff_no) < 2",

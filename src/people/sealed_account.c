@@ -201,7 +201,6 @@ cpii_sealed_seal(Oid role, const char *event)
 	const char *texts[4];
 	char	   *series_text;
 	int64		series;
-	bool		isnull;
 
 	(void) cpii_sealed_get(role, &account, false);
 	if (!cpii_random(secret, sizeof(secret)) || !cpii_sealed_set_id(secret, set))
@@ -233,11 +232,10 @@ cpii_sealed_seal(Oid role, const char *event)
 					" WHERE s.login_role = $1::pg_catalog.oid"
 					" RETURNING s.series, s.custodians[1], s.custodians[2], s.custodians[3]",
 					4, texts);
-	series = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-										 1, &isnull));
-	series_text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	series = cpii_result_int64(0, 1);
+	series_text = cpii_result_text(0, 1);
 	for (int i = 0; i < CPII_ENVELOPE_SHARES; i++)
-		custodians[i] = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 2);
+		custodians[i] = cpii_result_text(0, i + 2);
 	make_shares(&account, series_text, series, secret, set, custodians);
 	cpii_wipe(secret, sizeof(secret));
 	cpii_held_announce(role);
@@ -405,9 +403,9 @@ cpii_sealed_share_of(const CpiiSealedAccount *account, const char *staff_no,
 						" AND h.series = $2::pg_catalog.int8 AND h.staff_no = $3"
 						" FOR UPDATE", 3, texts) == 0)
 		return 0;
-	*state = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-	*digest = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
-	return atoi(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	*state = cpii_result_text(0, 2);
+	*digest = cpii_result_text(0, 3);
+	return atoi(cpii_result_text(0, 1));
 }
 
 void
@@ -605,8 +603,7 @@ cpii_sealed_person_left(const char *staff_no, const char *status)
 	{
 		bool		isnull;
 
-		roles[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-												  SPI_tuptable->tupdesc, 1, &isnull));
+		roles[i] = cpii_result_oid(i, 1);
 		opener[i] = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i],
 											   SPI_tuptable->tupdesc, 2, &isnull));
 		open[i] = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i],

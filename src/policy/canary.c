@@ -359,7 +359,6 @@ store(const char *secret)
 	CpiiInternalState internal;
 	Oid			types[2] = {BYTEAOID, TEXTOID};
 	Datum		values[2];
-	bool		isnull;
 	int64		id;
 	size_t		len;
 	char	   *utf8 = cpii_to_utf8(secret, strlen(secret), &len);
@@ -370,7 +369,7 @@ store(const char *secret)
 	cpii_internal_execute("INSERT INTO courier_pii.canary_register (secret, planted_by, planted_at)"
 						  " VALUES ($1, $2, pg_catalog.clock_timestamp()) RETURNING id",
 						  2, types, values, NULL, false, 0);
-	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	id = cpii_result_int64(0, 1);
 	cpii_internal_end(&internal);
 	CacheInvalidateRelcacheByRelid(cpii_relation_oid("canary_register", false));
 	return id;
@@ -460,7 +459,7 @@ cpii_add_canary(PG_FUNCTION_ARGS)
 	appendStringInfoString(&secret, qualified(relid));
 	for (int i = 1; i <= n; i++)
 	{
-		char	   *value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i);
+		char	   *value = cpii_result_text(0, i);
 
 		if (value != NULL)
 			appendStringInfo(&secret, "\n%s\t%s", SPI_fname(SPI_tuptable->tupdesc, i), value);

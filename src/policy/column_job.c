@@ -428,10 +428,8 @@ cpii_job_find_parts(CpiiJob *job)
 	job->part_attnums = palloc0(sizeof(AttrNumber) * Max(job->nparts, 1));
 	for (int i = 0; i < job->nparts; i++)
 	{
-		bool		isnull;
-
-		job->parts[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-		job->rows_total = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+		job->parts[i] = cpii_result_oid(i, 1);
+		job->rows_total = cpii_result_int64(i, 2);
 	}
 }
 
@@ -452,7 +450,7 @@ cpii_job_refuse_prepared(CpiiJob *job, const char *detail)
 						  " WHERE l.locktype = 'relation' AND l.relation = ANY ($1) AND l.pid IS NULL"
 						  " AND l.mode <> 'AccessShareLock' AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())",
 						  1, types, values, NULL, false, 1);
-	if (strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), "0") != 0)
+	if (strcmp(cpii_result_text(0, 1), "0") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("prepared transactions hold rows of \"%s\"", get_rel_name(job->relid)),

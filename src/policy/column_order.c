@@ -81,8 +81,8 @@ cpii_view_columns(Relation rel, int *count)
 	for (uint64 round = 0; round < places; round++)
 		for (uint64 i = 0; i < places; i++)
 		{
-			int			from = find(desc, order, n, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
-			int			to = find(desc, order, n, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));
+			int			from = find(desc, order, n, cpii_result_text(i, 1));
+			int			to = find(desc, order, n, cpii_result_text(i, 2));
 
 			if (from >= 0 && to >= 0 && from != to - 1)
 				move(order, from, to);

@@ -311,7 +311,6 @@ column_in_need(int class_id, int epoch)
 	char	  **names;
 	char	  **columns;
 	Oid		   *relids;
-	bool		isnull;
 	MemoryContext caller = CurrentMemoryContext;
 
 	SPI_connect();
@@ -333,9 +332,9 @@ column_in_need(int class_id, int epoch)
 	relids = palloc(sizeof(Oid) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
 	{
-		names[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-		columns[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
-		relids[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &isnull));
+		names[i] = cpii_result_text(i, 1);
+		columns[i] = cpii_result_text(i, 2);
+		relids[i] = cpii_result_oid(i, 3);
 	}
 	args[0] = Int32GetDatum(epoch);
 	for (uint64 i = 0; i < n && found == NULL; i++)

@@ -286,8 +286,7 @@ cpii_copy_defaults(Relation rel, const char *view)
 		if (SPI_processed == 1)
 			cpii_run(psprintf("ALTER VIEW %s ALTER COLUMN %s SET DEFAULT %s", view,
 						 quote_identifier(NameStr(att->attname)),
-						 SPI_getvalue(SPI_tuptable->vals[0],
-									  SPI_tuptable->tupdesc, 1)));
+						 cpii_result_text(0, 1)));
 	}
 }
 
@@ -308,8 +307,8 @@ cpii_copy_comments(Relation rel, const char *view)
 	statements = palloc(sizeof(char *) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
 		statements[i] = psprintf("COMMENT ON COLUMN %s.%s IS %s", view,
-								 quote_identifier(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1)),
-								 quote_literal_cstr(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2)));
+								 quote_identifier(cpii_result_text(i, 1)),
+								 quote_literal_cstr(cpii_result_text(i, 2)));
 	for (uint64 i = 0; i < n; i++)
 		cpii_run(statements[i]);
 }
@@ -342,7 +341,7 @@ revoke_on_partitions(Relation rel)
 	n = SPI_processed;
 	statements = palloc(sizeof(char *) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
-		statements[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		statements[i] = cpii_result_text(i, 1);
 	for (uint64 i = 0; i < n; i++)
 		cpii_run(statements[i]);
 }

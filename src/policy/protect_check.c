@@ -170,7 +170,7 @@ joined(const char *sql, int nargs, Oid *types, Datum *values)
 	initStringInfo(&list);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "",
-						 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+						 cpii_result_text(i, 1));
 	return list.data;
 }
 
@@ -283,7 +283,7 @@ cpii_protect_default(Oid relid, AttrNumber attnum, char **token)
 		return false;
 	cpii_internal_execute(psprintf("SELECT courier_pii.seal((%s)::pg_catalog.text, -1, false)::courier_pii.sealed", expr),
 						  0, NULL, NULL, NULL, true, 1);
-	*token = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	*token = cpii_result_text(0, 1);
 	return true;
 }
 

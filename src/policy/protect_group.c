@@ -132,16 +132,13 @@ pairs_of(const CpiiGroupColumn *column)
 						  2, types, values, NULL, false, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
 		CpiiGroupPair *pair = palloc0(sizeof(CpiiGroupPair));
-		bool		isnull;
 
-		pair->key = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
-		pair->from_relid = DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull));
-		pair->from = SPI_getvalue(row, desc, 3);
-		pair->to_relid = DatumGetObjectId(SPI_getbinval(row, desc, 4, &isnull));
-		pair->to = SPI_getvalue(row, desc, 5);
+		pair->key = cpii_result_oid(i, 1);
+		pair->from_relid = cpii_result_oid(i, 2);
+		pair->from = cpii_result_text(i, 3);
+		pair->to_relid = cpii_result_oid(i, 4);
+		pair->to = cpii_result_text(i, 5);
 		pairs = lappend(pairs, pair);
 	}
 	return pairs;

@@ -41,21 +41,6 @@ typedef struct TakenKey
 	char	   *proof;			/* query that says how often it does not hold */
 } TakenKey;
 
-static char *
-column_text(uint64 row, int column)
-{
-	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-}
-
-static Oid
-column_oid(uint64 row, int column)
-{
-	bool		isnull;
-
-	return DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-										  column, &isnull));
-}
-
 /* ---- what can be kept ---- */
 
 /*
@@ -171,14 +156,14 @@ proof_of(CpiiGroup *group, Oid key, CpiiSealedName sealed_name, void *arg)
 						  1, types, values, NULL, false, 0);
 	if (SPI_processed == 0)
 		return NULL;
-	from_relid = column_oid(0, 1);
-	to_relid = column_oid(0, 2);
+	from_relid = cpii_result_oid(0, 1);
+	to_relid = cpii_result_oid(0, 2);
 	initStringInfo(&given);
 	initStringInfo(&equal);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		char	   *from = column_text(i, 4);
-		char	   *to = column_text(i, 5);
+		char	   *from = cpii_result_text(i, 4);
+		char	   *to = cpii_result_text(i, 5);
 		bool		sealed = in_group(group, key, from);
 
 		if (sealed && sealed_name != NULL)
@@ -187,7 +172,7 @@ proof_of(CpiiGroup *group, Oid key, CpiiSealedName sealed_name, void *arg)
 			to = sealed_name(arg, to_relid, to);
 		}
 		appendStringInfo(&given, "%sf.%s IS NOT NULL",
-						 i == 0 ? "" : column_text(i, 3)[0] == 't' ? " OR " : " AND ",
+						 i == 0 ? "" : cpii_result_text(i, 3)[0] == 't' ? " OR " : " AND ",
 						 quote_identifier(from));
 		if (sealed)
 			appendStringInfo(&equal, "%st.%s OPERATOR(pg_catalog.=) f.%s", equal.len > 0 ? " AND " : "",
@@ -205,7 +190,7 @@ prove(const char *proof, const char *name, Oid from_relid, const char *hint)
 	if (proof == NULL)
 		return;
 	cpii_internal_execute(proof, 0, NULL, NULL, NULL, false, 1);
-	count = column_text(0, 1);
+	count = cpii_result_text(0, 1);
 	if (strcmp(count, "0") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
@@ -242,7 +227,7 @@ cpii_keys_of_class(int class_id)
 						  " WHERE k.contype = 'f' AND k.conparentid = 0 AND y.typname = $1"
 						  " AND y.typnamespace = 'courier_pii'::pg_catalog.regnamespace",
 						  1, types, values, NULL, false, 1);
-	return SPI_processed == 0 ? NULL : column_text(0, 1);
+	return SPI_processed == 0 ? NULL : cpii_result_text(0, 1);
 }
 
 /* ---- dropped and made again ---- */
@@ -265,10 +250,10 @@ cpii_keys_take(CpiiGroup *group)
 							  1, types, values, NULL, false, 1);
 		if (SPI_processed == 0)
 			continue;
-		key->relid = column_oid(0, 1);
-		key->name = column_text(0, 2);
-		key->definition = column_text(0, 3);
-		key->comment = column_text(0, 4);
+		key->relid = cpii_result_oid(0, 1);
+		key->name = cpii_result_text(0, 2);
+		key->definition = cpii_result_text(0, 3);
+		key->comment = cpii_result_text(0, 4);
 		key->proof = proof_of(group, lfirst_oid(lc), NULL, NULL);
 		taken = lappend(taken, key);
 	}

@@ -70,25 +70,10 @@ cpii_swap_query(CpiiJob *job, const char *sql)
 	return SPI_processed;
 }
 
-char *
-cpii_swap_text(uint64 row, int column)
-{
-	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-}
-
-Oid
-cpii_swap_oid(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		d = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
-
-	return isnull ? InvalidOid : DatumGetObjectId(d);
-}
-
 bool
 cpii_swap_bool(uint64 row, int column)
 {
-	char	   *value = cpii_swap_text(row, column);
+	char	   *value = cpii_result_text(row, column);
 
 	return value != NULL && value[0] == 't';
 }
@@ -100,7 +85,7 @@ cpii_swap_statements(CpiiJob *job, const char *sql)
 	List	   *statements = NIL;
 
 	for (uint64 i = 0; i < n; i++)
-		statements = lappend(statements, cpii_swap_text(i, 1));
+		statements = lappend(statements, cpii_result_text(i, 1));
 	return statements;
 }
 

@@ -43,11 +43,9 @@ extern void cpii_swap_undo(CpiiJob *job);
 
 /* rows of a query over the tree ($1) and the column's name ($2), and what is in them */
 extern uint64 cpii_swap_query(CpiiJob *job, const char *sql);
-extern char *cpii_swap_text(uint64 row, int column);
 /* the statements that such a query gives, one a row, and to run them */
 extern List *cpii_swap_statements(CpiiJob *job, const char *sql);
 extern void cpii_swap_run_all(List *statements);
-extern Oid	cpii_swap_oid(uint64 row, int column);
 extern bool cpii_swap_bool(uint64 row, int column);
 extern void cpii_swap_run(const char *sql);
 /* name of the sealed column */

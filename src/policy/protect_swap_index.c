@@ -50,20 +50,20 @@ cpii_swap_find_indexes(CpiiJob *job, int *count)
 	{
 		CpiiSwapIndex *index = &list[i];
 
-		index->oid = cpii_swap_oid(i, 1);
-		index->relid = cpii_swap_oid(i, 2);
-		index->parent = cpii_swap_oid(i, 3);
+		index->oid = cpii_result_oid(i, 1);
+		index->relid = cpii_result_oid(i, 2);
+		index->parent = cpii_result_oid(i, 3);
 		index->partitioned = cpii_swap_bool(i, 4);
 		index->clustered = cpii_swap_bool(i, 5);
 		index->replica = cpii_swap_bool(i, 6);
-		index->name = cpii_swap_text(i, 7);
-		index->constraint = cpii_swap_text(i, 8);
-		index->definition = cpii_swap_text(i, 9);
+		index->name = cpii_result_text(i, 7);
+		index->constraint = cpii_result_text(i, 8);
+		index->definition = cpii_result_text(i, 9);
 		index->primary = cpii_swap_bool(i, 10);
-		index->deferral = cpii_swap_text(i, 11);
-		index->comment = cpii_swap_text(i, 12);
-		index->constraint_comment = cpii_swap_text(i, 13);
-		index->made = cpii_swap_oid(i, 14);
+		index->deferral = cpii_result_text(i, 11);
+		index->comment = cpii_result_text(i, 12);
+		index->constraint_comment = cpii_result_text(i, 13);
+		index->made = cpii_result_oid(i, 14);
 		index->valid = cpii_swap_bool(i, 15);
 	}
 	*count = (int) n;

@@ -117,7 +117,7 @@ read_epochs(CpiiJob *job)
 	cpii_internal_execute("SELECT COALESCE(pg_catalog.string_agg(k.epoch::pg_catalog.text, ', '), '-1')"
 						  " FROM courier_pii.key_status k WHERE k.class = $1 AND k.state = 'destroyed'",
 						  1, types, values, NULL, false, 1);
-	destroyed_epochs = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	destroyed_epochs = cpii_result_text(0, 1);
 }
 
 /* until those who write now have ended: their rows may be of the old epoch */

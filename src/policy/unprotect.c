@@ -108,7 +108,7 @@ refuse_dependents(Relation rel, const char *column, AttrNumber attnum)
 	initStringInfo(&list);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "",
-						 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+						 cpii_result_text(i, 1));
 	ereport(ERROR,
 			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 			 errmsg("cannot unprotect column \"%s\" because other objects work on its sealed values", column),
@@ -129,7 +129,7 @@ clear_default(Relation rel, AttrNumber attnum)
 						  2, types, values, NULL, false, 1);
 	if (SPI_processed == 0)
 		return NULL;
-	expr = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	expr = cpii_result_text(0, 1);
 	if (strncmp(expr, "NULL", 4) == 0)
 		return NULL;
 	/* it would be run with our rights */
@@ -140,7 +140,7 @@ clear_default(Relation rel, AttrNumber attnum)
 				 errhint("Drop the default first.")));
 	cpii_internal_execute(psprintf("SELECT pg_catalog.quote_literal(courier_pii.open_existing((%s)::courier_pii.sealed))", expr),
 						  0, NULL, NULL, NULL, false, 1);
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	return cpii_result_text(0, 1);
 }
 
 static void

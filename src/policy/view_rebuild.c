@@ -169,8 +169,7 @@ statements_of(const char *sql, Oid oid)
 
 	cpii_internal_execute(sql, 1, types, values, NULL, false, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
-		result = lappend(result, SPI_getvalue(SPI_tuptable->vals[i],
-											  SPI_tuptable->tupdesc, 1));
+		result = lappend(result, cpii_result_text(i, 1));
 	return result;
 }
 
@@ -314,8 +313,7 @@ registered(Oid view, Oid *base, Jsonb **masks)
 						  1, types, values, NULL, false, 1);
 	if (SPI_processed == 0)
 		return false;
-	*base = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
-										   SPI_tuptable->tupdesc, 1, &isnull));
+	*base = cpii_result_oid(0, 1);
 	*masks = DatumGetJsonbPCopy(SPI_getbinval(SPI_tuptable->vals[0],
 											  SPI_tuptable->tupdesc, 2, &isnull));
 	return true;
