@@ -216,25 +216,9 @@ envelope_task(void)
 	SPI_finish();
 }
 
-/* ---- shared memory ---- */
-
-static Size
-shared_size(void)
-{
-	return sizeof(Shared);
-}
-
-static void
-shared_init(void *area, bool found, LWLockPadded *locks)
-{
-	shared = area;
-	if (!found)
-		pg_atomic_init_u64(&shared->next_end, 0);
-}
-
 void
 cpii_envelope_close_init(void)
 {
-	cpii_shmem_register("courier_pii_envelope_end", shared_size, shared_init, 0);
+	cpii_shmem_register_zeros("courier_pii_envelope_end", (void **) &shared, sizeof(Shared), NULL);
 	cpii_worker_register_task(envelope_task, LOOK_MS);
 }

@@ -49,7 +49,8 @@
 
 typedef struct Shared
 {
-	pg_atomic_uint32 any;		/* the registers have held accounts */
+	/* the registers have no held accounts; until they were read, they may have */
+	pg_atomic_uint32 none;
 } Shared;
 
 static Shared *shared = NULL;
@@ -59,14 +60,14 @@ static Shared *shared = NULL;
 bool
 cpii_held_any(void)
 {
-	return shared != NULL && pg_atomic_read_u32(&shared->any) != 0;
+	return shared != NULL && pg_atomic_read_u32(&shared->none) == 0;
 }
 
 void
 cpii_held_set_any(bool any)
 {
 	if (shared != NULL)
-		pg_atomic_write_u32(&shared->any, any ? 1 : 0);
+		pg_atomic_write_u32(&shared->none, any ? 0 : 1);
 }
 
 bool
@@ -373,25 +374,10 @@ person_left(const char *staff_no, const char *status)
 	cpii_joint_person_left(staff_no, status);
 }
 
-static Size
-shared_size(void)
-{
-	return sizeof(Shared);
-}
-
-static void
-shared_init(void *area, bool found, LWLockPadded *locks)
-{
-	shared = area;
-	/* until the registers have been read, there may be some */
-	if (!found)
-		pg_atomic_init_u32(&shared->any, 1);
-}
-
 void
 cpii_held_init(void)
 {
-	cpii_shmem_register("courier_pii_held_accounts", shared_size, shared_init, 0);
+	cpii_shmem_register_zeros("courier_pii_held_accounts", (void **) &shared, sizeof(Shared), NULL);
 	cpii_held_room_init();
 	cpii_register_person_left(person_left);
 	cpii_envelope_init();
