@@ -353,7 +353,6 @@ lock_group(List *given)
 static void
 protect(Oid relid, CpiiProtect *columns, int n)
 {
-	Relation	rel;
 	CpiiGroup  *group;
 	List	   *tables;
 	List	   *given = NIL;
@@ -362,9 +361,7 @@ protect(Oid relid, CpiiProtect *columns, int n)
 	ListCell   *lc;
 
 	cpii_require_preload();
-	rel = table_open(relid, AccessShareLock);
-	cpii_protect_check_table(rel);
-	table_close(rel, AccessShareLock);
+	cpii_protect_check_relid(relid);
 	SPI_connect();
 	for (int i = 0; i < n; i++)
 		given = lappend(given, cpii_group_column(relid, columns[i].column));

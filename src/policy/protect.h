@@ -38,6 +38,7 @@ typedef struct CpiiProtectTable
 
 /* raise unless this is a table whose columns the caller may protect */
 extern void cpii_protect_check_table(Relation rel);
+extern void cpii_protect_check_relid(Oid relid);
 
 /*
  * Raise when a column is not there, is protected already or has a type that

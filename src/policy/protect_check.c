@@ -96,6 +96,15 @@ cpii_protect_check_table(Relation rel)
 				 errhint("Protect the column of the partitioned table.")));
 }
 
+void
+cpii_protect_check_relid(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+
+	cpii_protect_check_table(rel);
+	table_close(rel, AccessShareLock);
+}
+
 /* the column exists and can be sealed at all */
 static void
 check_column(Relation rel, CpiiProtect *column)

@@ -275,14 +275,11 @@ prepare(CpiiJob *first, const char *class_name)
 	List	   *jobs = list_make1(first);
 	List	   *tables;
 	CpiiGroup  *group;
-	Relation	rel;
 	ListCell   *lc;
 	int			epoch;
 
 	first->class_id = cpii_sealed_class_or_error(class_name);
-	rel = table_open(first->relid, AccessShareLock);
-	cpii_protect_check_table(rel);
-	table_close(rel, AccessShareLock);
+	cpii_protect_check_relid(first->relid);
 	group = cpii_group_find(columns_of(jobs));
 	cpii_group_tell(group, columns_of(jobs));
 	jobs = make_jobs(first, group);
