@@ -190,6 +190,7 @@ OBJS = \
 	src/guard/purge.o \
 	src/guard/statement_hooks.o \
 	src/guard/ticket.o \
+	src/guard/ticket_decide.o \
 	src/guard/ticket_file.o \
 	src/guard/ticket_level.o \
 	src/guard/ticket_look.o \

@@ -195,21 +195,15 @@ store(const CpiiCheckpoint *c)
 {
 	Oid			types[8] = {TEXTOID, INT8OID, INT8OID, BYTEAOID, INT4OID, INT4OID, INT8OID, BYTEAOID};
 	Datum		values[8];
-	bytea	   *hash = palloc(VARHDRSZ + CPII_HASH_LEN);
-	bytea	   *signature = palloc(VARHDRSZ + CPII_ED25519_SIGNATURE_LEN);
 
-	SET_VARSIZE(hash, VARHDRSZ + CPII_HASH_LEN);
-	memcpy(VARDATA(hash), c->hash, CPII_HASH_LEN);
-	SET_VARSIZE(signature, VARHDRSZ + CPII_ED25519_SIGNATURE_LEN);
-	memcpy(VARDATA(signature), c->signature, CPII_ED25519_SIGNATURE_LEN);
 	values[0] = CStringGetTextDatum(c->node);
 	values[1] = Int64GetDatum(c->seq);
 	values[2] = Int64GetDatum(c->records);
-	values[3] = PointerGetDatum(hash);
+	values[3] = cpii_bytea(c->hash, CPII_HASH_LEN);
 	values[4] = Int32GetDatum(c->generation);
 	values[5] = Int32GetDatum(c->timeline);
 	values[6] = Int64GetDatum(c->at);
-	values[7] = PointerGetDatum(signature);
+	values[7] = cpii_bytea(c->signature, CPII_ED25519_SIGNATURE_LEN);
 	cpii_internal_execute("INSERT INTO courier_pii.audit_checkpoint"
 						  " (node, seq, records, hash, generation, timeline, at, signature)"
 						  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"

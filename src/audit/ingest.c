@@ -100,16 +100,6 @@ cpii_ingest_progress(const char *node, CpiiProgress *progress)
 	progress->key_generation = DatumGetInt32(SPI_getbinval(tup, desc, 6, &isnull));
 }
 
-static Datum
-hash_datum(const unsigned char *hash)
-{
-	bytea	   *value = palloc(VARHDRSZ + CPII_HASH_LEN);
-
-	SET_VARSIZE(value, VARHDRSZ + CPII_HASH_LEN);
-	memcpy(VARDATA(value), hash, CPII_HASH_LEN);
-	return PointerGetDatum(value);
-}
-
 static void
 store_progress(const char *node, const CpiiProgress *progress)
 {
@@ -121,7 +111,7 @@ store_progress(const char *node, const CpiiProgress *progress)
 	values[2] = Int64GetDatum((int64) progress->segment);
 	values[3] = Int64GetDatum((int64) progress->offset);
 	values[4] = Int64GetDatum((int64) progress->seq);
-	values[5] = hash_datum(progress->head_hash);
+	values[5] = cpii_bytea(progress->head_hash, CPII_HASH_LEN);
 	values[6] = Int32GetDatum(progress->key_generation);
 	cpii_internal_execute("INSERT INTO courier_pii.audit_progress AS p"
 						  " (node, start_seq, segment, byte_offset, seq, head_hash, key_generation, ingested_at)"
@@ -260,8 +250,8 @@ collect(const CpiiSegment *segment, int limit, CpiiProgress *progress,
 			Min(first_at, DatumGetTimestampTz(values[CPII_F_AT]));
 		last_at = n == 0 ? DatumGetTimestampTz(values[CPII_F_AT]) :
 			Max(last_at, DatumGetTimestampTz(values[CPII_F_AT]));
-		values[CPII_COL_PREV_HASH] = hash_datum(progress->head_hash);
-		values[CPII_COL_HASH] = hash_datum(hash);
+		values[CPII_COL_PREV_HASH] = cpii_bytea(progress->head_hash, CPII_HASH_LEN);
+		values[CPII_COL_HASH] = cpii_bytea(hash, CPII_HASH_LEN);
 		values[CPII_COL_KEY_GENERATION] = Int32GetDatum(cpii_chain_generation(chain));
 		values[CPII_COL_SEGMENT] = Int64GetDatum((int64) segment->segment);
 		tuplestore_putvalues(store, tupdesc, values, nulls);
@@ -467,7 +457,7 @@ check_progress(const CpiiProgress *progress)
 
 	values[0] = CStringGetTextDatum(cpii_spool_node());
 	values[1] = Int64GetDatum((int64) progress->seq);
-	values[2] = hash_datum(progress->head_hash);
+	values[2] = cpii_bytea(progress->head_hash, CPII_HASH_LEN);
 	values[3] = Int32GetDatum(progress->key_generation);
 	cpii_internal_execute("SELECT 1 FROM courier_pii.audit_record WHERE node OPERATOR(pg_catalog.=) $1"
 						  " AND seq OPERATOR(pg_catalog.=) $2 AND hash OPERATOR(pg_catalog.=) $3 AND key_generation OPERATOR(pg_catalog.=) $4"

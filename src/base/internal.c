@@ -69,6 +69,16 @@ cpii_oid_array(List *oids)
 										   TYPALIGN_INT));
 }
 
+Datum
+cpii_bytea(const void *data, size_t len)
+{
+	bytea	   *result = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(result, VARHDRSZ + len);
+	memcpy(VARDATA(result), data, len);
+	return PointerGetDatum(result);
+}
+
 Oid
 cpii_relation_oid(const char *name, bool missing_ok)
 {

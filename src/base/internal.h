@@ -39,6 +39,8 @@ extern void cpii_require_preload(void);
 extern Oid	cpii_schema_oid(bool missing_ok);
 /* an oid[] of a list of them */
 extern Datum cpii_oid_array(List *oids);
+/* a bytea of these bytes */
+extern Datum cpii_bytea(const void *data, size_t len);
 
 extern Oid	cpii_relation_oid(const char *name, bool missing_ok);
 /* owner of the extension (a superuser) */

@@ -286,13 +286,7 @@ cpii_identify_leak(PG_FUNCTION_ARGS)
 			found = repalloc_huge(found, sizeof(Datum) * room);
 		}
 		for (int p = 0; p < n; p++)
-		{
-			bytea	   *b = palloc(VARHDRSZ + sizeof(prints[p].bytes));
-
-			SET_VARSIZE(b, VARHDRSZ + sizeof(prints[p].bytes));
-			memcpy(VARDATA(b), prints[p].bytes, sizeof(prints[p].bytes));
-			found[nfound++] = PointerGetDatum(b);
-		}
+			found[nfound++] = cpii_bytea(prints[p].bytes, sizeof(prints[p].bytes));
 	}
 	args[0] = PointerGetDatum(construct_array(found, nfound, BYTEAOID, -1, false,
 											  TYPALIGN_INT));

@@ -217,14 +217,11 @@ store_fingerprint(const Package *package, int decoy, const CpiiFingerprint *prin
 {
 	Oid			types[4] = {TEXTOID, INT4OID, BOOLOID, BYTEAOID};
 	Datum		values[4];
-	bytea	   *bytes = palloc(VARHDRSZ + sizeof(print->bytes));
 
-	SET_VARSIZE(bytes, VARHDRSZ + sizeof(print->bytes));
-	memcpy(VARDATA(bytes), print->bytes, sizeof(print->bytes));
 	values[0] = CStringGetTextDatum(package->id);
 	values[1] = Int32GetDatum(decoy);
 	values[2] = BoolGetDatum(print->pair);
-	values[3] = PointerGetDatum(bytes);
+	values[3] = cpii_bytea(print->bytes, sizeof(print->bytes));
 	cpii_internal_execute("INSERT INTO courier_pii.export_decoy"
 						  " (export_id, decoy, pair, fingerprint) VALUES ($1, $2, $3, $4)",
 						  4, types, values, NULL, false, 0);

@@ -66,10 +66,21 @@ extern int64 cpii_ticket_estimate(Oid relid);
 /* would the request give a role that this login is a member of more? */
 extern bool cpii_ticket_widens(const CpiiRequest *request, const CpiiPerson *person);
 
+/* a purpose, and a note to a decision, in bytes */
+#define CPII_MAX_PURPOSE 1000
+
+/* raises 22023 for a kind that there is not */
+extern void cpii_ticket_check_kind(const char *kind);
+
+/* who asks or decides; after set-up (PI006) somebody of the staff register */
+extern CpiiPerson cpii_ticket_person(void);
+
 extern void cpii_ticket_record(const CpiiRequest *request, const char *command,
 							   const char *outcome);
+
+/* tell the queue and whoever listens; person and note may be NULL */
 extern void cpii_ticket_announce(const CpiiRequest *request, const char *event,
-								 const char *person);
+								 const char *person, const char *note);
 
 /*
  * Read the session's ticket when it is good and of this kind; uses nothing up

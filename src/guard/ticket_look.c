@@ -388,7 +388,7 @@ settle(int64 id, const Truth *now)
 						  4, types, values, nulls, false, 0);
 	if (cpii_request_load(id, false, &request))
 	{
-		cpii_ticket_announce(&request, now->state, NULL);
+		cpii_ticket_announce(&request, now->state, NULL, NULL);
 		if (strcmp(now->state, "expired") == 0)
 			cpii_ticket_record(&request, "expire", "ok");
 	}

@@ -149,7 +149,6 @@ value_of(const char *text)
 	static const char prefix[] = "pii:1";
 	size_t		len;
 	unsigned char *bytes;
-	bytea	   *value;
 	const char *p = text;
 
 	if (strncmp(p, prefix, strlen(prefix)) != 0)
@@ -158,10 +157,7 @@ value_of(const char *text)
 	bytes = cpii_base64url_decode(p, strlen(p), &len);
 	if (bytes == NULL)
 		return NULL;
-	value = palloc(VARHDRSZ + len);
-	SET_VARSIZE(value, VARHDRSZ + len);
-	memcpy(VARDATA(value), bytes, len);
-	return value;
+	return DatumGetByteaP(cpii_bytea(bytes, len));
 }
 
 static void
