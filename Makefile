@@ -200,6 +200,7 @@ OBJS = \
 	src/guard/utility_hook.o \
 	src/guard/watch.o \
 	src/guard/window.o \
+	src/guard/window_slices.o \
 	src/people/actor.o \
 	src/people/actor_key.o \
 	src/people/actor_token.o \

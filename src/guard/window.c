@@ -5,12 +5,6 @@
  *	  sessions: shared memory, its snapshot file, and its check against the
  *	  audit trail.
  *
- * Windows slide.  An hour is kept as slices of ten minutes, a day as slices of
- * two hours, and a slice counts until all of it is out of the window: in no
- * hour, wherever it begins, is more taken than the hour's limit.  What is left
- * over at the end of a slice is carried on, so cutting a task into small pieces
- * gains nothing.
- *
  * Statements reserve before they take and give back what they did not use, so
  * that sessions side by side can never pass a limit together.
  *
@@ -45,11 +39,7 @@
 #include "base/shmem.h"
 #include "base/snapshot.h"
 #include "guard/window.h"
-
-#define HOUR_SLICE (10 * USECS_PER_MINUTE)
-#define HOUR_SLICES 7			/* six and the one that has just begun */
-#define DAY_SLICE (2 * USECS_PER_HOUR)
-#define DAY_SLICES 13
+#include "guard/window_slices.h"
 
 #define WINDOW_FILE "courier_pii_windows"
 #define WINDOW_VERSION 1
@@ -57,26 +47,18 @@
 /* milliseconds between two looks of the worker */
 #define SAVE_INTERVAL 2000
 
-typedef struct Counts
-{
-	int64		newest_hour;	/* number of the newest slice */
-	int64		newest_day;
-	uint32		hour[CPII_NBUDGETS][HOUR_SLICES];	/* place = number modulo */
-	uint32		day[CPII_NBUDGETS][DAY_SLICES];
-} Counts;
-
 typedef struct Entry
 {
 	CpiiPersonKey person;
 	slock_t		mutex;
-	Counts		counts;
+	CpiiSlices	counts;
 } Entry;
 
 /* as in the file */
 typedef struct SavedEntry
 {
 	CpiiPersonKey person;
-	Counts		counts;
+	CpiiSlices	counts;
 } SavedEntry;
 
 typedef struct Windows
@@ -158,81 +140,6 @@ window_slot(const CpiiPersonKey *person)
 	return i;
 }
 
-static uint32
-add_count(uint32 count, int64 amount)
-{
-	int64		sum = (int64) count + amount;
-
-	return (uint32) Max(Min(sum, (int64) PG_UINT32_MAX), 0);
-}
-
-/* forget the slices that are out of the windows now */
-static void
-advance(Counts *counts, TimestampTz now)
-{
-	int64		hour = now / HOUR_SLICE;
-	int64		day = now / DAY_SLICE;
-
-	if (hour > counts->newest_hour)
-	{
-		int64		from = Max(counts->newest_hour + 1, hour - HOUR_SLICES + 1);
-
-		for (int64 n = from; n <= hour; n++)
-			for (int b = 0; b < CPII_NBUDGETS; b++)
-				counts->hour[b][n % HOUR_SLICES] = 0;
-		counts->newest_hour = hour;
-	}
-	if (day > counts->newest_day)
-	{
-		int64		from = Max(counts->newest_day + 1, day - DAY_SLICES + 1);
-
-		for (int64 n = from; n <= day; n++)
-			for (int b = 0; b < CPII_NBUDGETS; b++)
-				counts->day[b][n % DAY_SLICES] = 0;
-		counts->newest_day = day;
-	}
-}
-
-static int64
-sum(const uint32 *slices, int n)
-{
-	int64		total = 0;
-
-	for (int i = 0; i < n; i++)
-		total += slices[i];
-	return total;
-}
-
-/*
- * Amounts are given back to the newest slices first: they were taken there,
- * unless a slice began meanwhile.
- */
-static void
-change(uint32 *slices, int n, int64 newest, int64 amount)
-{
-	for (int i = 0; i < n && amount != 0; i++)
-	{
-		uint32	   *slice = &slices[(newest - i) % n];
-		uint32		before = *slice;
-
-		*slice = add_count(before, amount);
-		if (amount > 0)
-			return;
-		amount += (int64) before - *slice;
-	}
-}
-
-static bool
-is_idle(Counts *counts, TimestampTz now)
-{
-	advance(counts, now);
-	for (int b = 0; b < CPII_NBUDGETS; b++)
-		if (sum(counts->day[b], DAY_SLICES) > 0 ||
-			sum(counts->hour[b], HOUR_SLICES) > 0)
-			return false;
-	return true;
-}
-
 /* make room: forget who took nothing for a day */
 static void
 compact(TimestampTz now)
@@ -242,7 +149,7 @@ compact(TimestampTz now)
 
 	for (uint32 i = 0; i < windows->nentries; i++)
 	{
-		if (is_idle(&entries[i].counts, now))
+		if (cpii_slices_idle(&entries[i].counts, now))
 			continue;
 		if (kept != i)
 			memcpy(&entries[kept], &entries[i], sizeof(Entry));
@@ -303,7 +210,7 @@ cpii_window_reserve(const CpiiPersonKey *person, CpiiBudget budget,
 {
 	TimestampTz now = GetCurrentTimestamp();
 	Entry	   *entry;
-	Counts	   *counts;
+	CpiiSlices *counts;
 	int64		left = PG_INT64_MAX;
 	int64		got;
 
@@ -312,20 +219,17 @@ cpii_window_reserve(const CpiiPersonKey *person, CpiiBudget budget,
 	entry = lock_entry(person);
 	counts = &entry->counts;
 	SpinLockAcquire(&entry->mutex);
-	advance(counts, now);
+	cpii_slices_advance(counts, now);
 	if (per_hour >= 0)
-		left = per_hour - sum(counts->hour[budget], HOUR_SLICES);
+		left = per_hour - cpii_slices_hour(counts, budget);
 	if (per_day >= 0)
-		left = Min(left, per_day - sum(counts->day[budget], DAY_SLICES));
+		left = Min(left, per_day - cpii_slices_day(counts, budget));
 	if (left <= 0)
 		got = 0;
 	else
 		got = Min(want, Max(left / 8, 1));
 	if (got > 0)
-	{
-		change(counts->hour[budget], HOUR_SLICES, counts->newest_hour, got);
-		change(counts->day[budget], DAY_SLICES, counts->newest_day, got);
-	}
+		cpii_slices_add(counts, budget, got);
 	SpinLockRelease(&entry->mutex);
 	LWLockRelease(windows_lock);
 	if (got > 0)
@@ -338,16 +242,15 @@ cpii_window_add(const CpiiPersonKey *person, CpiiBudget budget, int64 amount)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	Entry	   *entry;
-	Counts	   *counts;
+	CpiiSlices *counts;
 
 	if (windows == NULL || amount == 0)
 		return;
 	entry = lock_entry(person);
 	counts = &entry->counts;
 	SpinLockAcquire(&entry->mutex);
-	advance(counts, now);
-	change(counts->hour[budget], HOUR_SLICES, counts->newest_hour, amount);
-	change(counts->day[budget], DAY_SLICES, counts->newest_day, amount);
+	cpii_slices_advance(counts, now);
+	cpii_slices_add(counts, budget, amount);
 	SpinLockRelease(&entry->mutex);
 	LWLockRelease(windows_lock);
 	pg_atomic_write_u32(&windows->unsaved, 1);
@@ -356,13 +259,13 @@ cpii_window_add(const CpiiPersonKey *person, CpiiBudget budget, int64 amount)
 /* ---- looking ---- */
 
 static void
-fill_totals(const Entry *entry, Counts *counts, CpiiWindowTotals *totals)
+fill_totals(const Entry *entry, CpiiSlices *counts, CpiiWindowTotals *totals)
 {
 	totals->person = entry->person;
 	for (int b = 0; b < CPII_NBUDGETS; b++)
 	{
-		totals->hour[b] = sum(counts->hour[b], HOUR_SLICES);
-		totals->day[b] = sum(counts->day[b], DAY_SLICES);
+		totals->hour[b] = cpii_slices_hour(counts, b);
+		totals->day[b] = cpii_slices_day(counts, b);
 	}
 }
 
@@ -383,7 +286,7 @@ cpii_window_totals(const CpiiPersonKey *person, CpiiWindowTotals *totals)
 		Entry	   *entry = &window_entries()[n];
 
 		SpinLockAcquire(&entry->mutex);
-		advance(&entry->counts, now);
+		cpii_slices_advance(&entry->counts, now);
 		fill_totals(entry, &entry->counts, totals);
 		SpinLockRelease(&entry->mutex);
 	}
@@ -409,7 +312,7 @@ cpii_window_everybody(int *count)
 		bool		idle;
 
 		SpinLockAcquire(&entry->mutex);
-		idle = is_idle(&entry->counts, now);
+		idle = cpii_slices_idle(&entry->counts, now);
 		if (!idle)
 			fill_totals(entry, &entry->counts, &result[n]);
 		SpinLockRelease(&entry->mutex);
@@ -519,15 +422,6 @@ window_shmem_init(void *area, bool found, LWLockPadded *locks)
 
 /* ---- checked against the audit trail ---- */
 
-static void
-raise_slice(uint32 *slices, int n, int64 newest, int64 number, int64 amount)
-{
-	uint32	   *slice = &slices[number % n];
-
-	if (number <= newest && number > newest - n && *slice < amount)
-		*slice = add_count(0, amount);
-}
-
 /*
  * What the trail says was taken in slices of a length.  The file is at most
  * some seconds old when a server crashes, or it may be gone; the trail has
@@ -541,8 +435,8 @@ check_slices(int64 length, bool hours)
 	TimestampTz now = GetCurrentTimestamp();
 
 	values[0] = Int64GetDatum(length);
-	values[1] = TimestampTzGetDatum(now - (hours ? HOUR_SLICE * HOUR_SLICES :
-										   DAY_SLICE * DAY_SLICES));
+	values[1] = TimestampTzGetDatum(now - (hours ? CPII_HOUR_SLICE * CPII_HOUR_SLICES :
+										   CPII_DAY_SLICE * CPII_DAY_SLICES));
 	cpii_internal_execute("SELECT coalesce(r.staff_no, ''), coalesce(r.login_role, '')::text,"
 						  " pg_catalog.floor(pg_catalog.date_part('epoch', r.at - '2000-01-01 00:00:00+00'::timestamptz)"
 						  "   * 1000000 / $1)::bigint AS slice,"
@@ -572,19 +466,14 @@ check_slices(int64 length, bool hours)
 			continue;			/* dropped meanwhile */
 		entry = lock_entry(&person);
 		SpinLockAcquire(&entry->mutex);
-		advance(&entry->counts, now);
+		cpii_slices_advance(&entry->counts, now);
 		/* the first three budgets, in their order */
 		for (int b = CPII_BUDGET_CLEAR; b <= CPII_BUDGET_MASKED; b++)
 		{
 			Datum		d = SPI_getbinval(tup, desc, 4 + b, &isnull);
-			int64		amount = isnull ? 0 : DatumGetInt64(d);
 
-			if (hours)
-				raise_slice(entry->counts.hour[b], HOUR_SLICES,
-							entry->counts.newest_hour, number, amount);
-			else
-				raise_slice(entry->counts.day[b], DAY_SLICES,
-							entry->counts.newest_day, number, amount);
+			cpii_slices_raise(&entry->counts, b, hours, number,
+							  isnull ? 0 : DatumGetInt64(d));
 		}
 		SpinLockRelease(&entry->mutex);
 		LWLockRelease(windows_lock);
@@ -603,8 +492,8 @@ window_task(void)
 		OidIsValid(cpii_relation_oid("audit_record", true)))
 	{
 		SPI_connect();
-		check_slices(HOUR_SLICE, true);
-		check_slices(DAY_SLICE, false);
+		check_slices(CPII_HOUR_SLICE, true);
+		check_slices(CPII_DAY_SLICE, false);
 		SPI_finish();
 		windows->checked = true;
 		pg_atomic_write_u32(&windows->unsaved, 1);
