@@ -208,6 +208,8 @@ OBJS = \
 	src/people/duty.o \
 	src/people/seal_duties.o \
 	src/people/feed.o \
+	src/people/feed_apply.o \
+	src/people/feed_judge.o \
 	src/people/envelope_close.o \
 	src/people/envelope_open.o \
 	src/people/feed_order.o \

@@ -211,7 +211,7 @@ cpii_approve(PG_FUNCTION_ARGS)
 		decide(&request, "approved", person.name, NULL, mine.approved_at,
 			   cpii_seconds_after(mine.approved_at, cpii_use_seconds()));
 	cpii_ticket_announce(&request, n + 1 >= needed ? "approved" : "approved in part",
-			 person.name, note);
+						 person.name, note);
 	SPI_finish();
 	cpii_ticket_record(&request, "approve", "ok");
 	PG_RETURN_VOID();
