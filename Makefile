@@ -217,6 +217,7 @@ OBJS = \
 	src/people/held_account.o \
 	src/people/held_room.o \
 	src/people/joint_password.o \
+	src/people/last_administrator.o \
 	src/people/leaver.o \
 	src/people/lockout.o \
 	src/people/login_hook.o \

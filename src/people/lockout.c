@@ -19,13 +19,8 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "base/port.h"
-#include "catalog/pg_auth_members.h"
-#include "catalog/pg_authid.h"
 #include "common/hashfn.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -47,6 +42,7 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "people/last_administrator.h"
 #include "people/lockout.h"
 #include "people/person.h"
 #include "people/roster_table.h"
@@ -252,41 +248,7 @@ record_due(Attempt *a, TimestampTz now, int *suppressed)
 	return true;
 }
 
-/* ---- the last administrator ---- */
-
-/*
- * Members of a role, at any depth.  Heap scans: while a client logs in, not all
- * indexes of the catalog of memberships can be used.
- */
-static List *
-members_of(Oid role)
-{
-	Relation	rel = table_open(AuthMemRelationId, AccessShareLock);
-	List	   *found = list_make1_oid(role);
-	bool		more = true;
-
-	while (more)
-	{
-		TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
-		HeapTuple	tup;
-
-		more = false;
-		while ((tup = heap_getnext(scan, ForwardScanDirection)) != NULL)
-		{
-			Form_pg_auth_members m = (Form_pg_auth_members) GETSTRUCT(tup);
-
-			if (list_member_oid(found, m->roleid) &&
-				!list_member_oid(found, m->member))
-			{
-				found = lappend_oid(found, m->member);
-				more = true;
-			}
-		}
-		table_endscan(scan);
-	}
-	table_close(rel, AccessShareLock);
-	return found;
-}
+/* ---- failed logins ---- */
 
 static bool
 locked_altogether(Oid role)
@@ -295,56 +257,6 @@ locked_altogether(Oid role)
 
 	return a != NULL && a->locked_until > GetCurrentTimestamp();
 }
-
-/*
- * Can anybody but this role log in and is in the group (NIL: is a superuser)?
- * The caller holds our lock.
- */
-static bool
-somebody_else(Oid role, List *group)
-{
-	Relation	rel = table_open(AuthIdRelationId, AccessShareLock);
-	TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
-	HeapTuple	tup;
-	bool		found = false;
-
-	while (!found && (tup = heap_getnext(scan, ForwardScanDirection)) != NULL)
-	{
-		Form_pg_authid form = (Form_pg_authid) GETSTRUCT(tup);
-
-		if (form->oid == role || !form->rolcanlogin ||
-			(group == NIL ? !form->rolsuper : !list_member_oid(group, form->oid)))
-			continue;
-		found = !locked_altogether(form->oid) &&
-			!OidIsValid(cpii_roster_denied(form->oid, form->oid, form->oid));
-	}
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return found;
-}
-
-static bool
-is_last_administrator(Oid role)
-{
-	static const char *const duties[] = {"pii_security_admin", "pii_account_admin"};
-
-	if (superuser_arg(role) && !somebody_else(role, NIL))
-		return true;
-	for (int i = 0; i < lengthof(duties); i++)
-	{
-		Oid			duty = get_role_oid(duties[i], true);
-		List	   *members;
-
-		if (!OidIsValid(duty))
-			continue;
-		members = members_of(duty);
-		if (list_member_oid(members, role) && !somebody_else(role, members))
-			return true;
-	}
-	return false;
-}
-
-/* ---- failed logins ---- */
 
 bool
 cpii_lockout_failed(Oid role, const CpiiPlace *place, bool tls, bool counts,
@@ -383,7 +295,7 @@ cpii_lockout_failed(Oid role, const CpiiPlace *place, bool tls, bool counts,
 		all->last_at = now;
 		over = a->failures >= cpii_login_max_failures ||
 			all->failures >= cpii_login_max_failures * ROLE_FACTOR;
-		if (over && is_last_administrator(role))
+		if (over && cpii_is_last_administrator(role, locked_altogether))
 		{
 			if (logins->delayed < MAX_DELAYED)
 			{
