@@ -83,6 +83,7 @@ OBJS = \
 	src/audit/inflight.o \
 	src/audit/ingest.o \
 	src/audit/key_taken.o \
+	src/audit/partition.o \
 	src/audit/ratchet.o \
 	src/audit/record.o \
 	src/audit/redact.o \

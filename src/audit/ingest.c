@@ -20,7 +20,6 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -34,6 +33,7 @@
 #include "audit/chain.h"
 #include "audit/checkpoint.h"
 #include "audit/ingest.h"
+#include "audit/partition.h"
 #include "audit/record.h"
 #include "audit/refused.h"
 #include "audit/spool.h"
@@ -51,9 +51,6 @@ static int	careful_batches = 0;
 
 /* records hashed with the key in use */
 static int	with_this_key = 0;
-
-CPII_EXPORT Datum cpii_audit_make_partitions(PG_FUNCTION_ARGS);
-PG_FUNCTION_INFO_V1(cpii_audit_make_partitions);
 
 void
 cpii_ingest_restart(void)
@@ -143,35 +140,6 @@ unreadable_row(CpiiRow *row, const char *node)
 /* the batch's records lie in between */
 static TimestampTz first_at;
 static TimestampTz last_at;
-
-static void make_partition(int month_number);
-
-static int
-month_of(TimestampTz at)
-{
-	struct pg_tm tm;
-	fsec_t		fsec;
-
-	if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
-		elog(ERROR, "time is out of range");
-	return tm.tm_year * 12 + tm.tm_mon - 1;
-}
-
-/*
- * Records may come late (a standby's, or after a long rest of the worker): make
- * their months' partitions.  What no partition can be made for goes into the
- * default one.
- */
-static void
-cover_months(void)
-{
-	int			newest = month_of(GetCurrentTimestamp()) + 1;
-	int			from = Max(month_of(first_at), newest - 1200);
-	int			to = Min(month_of(last_at), newest);
-
-	for (int month = from; month <= to && month < from + 36; month++)
-		make_partition(month);
-}
 
 /* when a key has been used for so many records or so long, the next one is due */
 #define RATCHET_RECORDS 20000
@@ -391,7 +359,7 @@ take_inbox(Oid relid, TupleDesc tupdesc, int limit)
 
 		if (n > 0)
 		{
-			cover_months();
+			cpii_partition_cover(first_at, last_at);
 			insert_batch(relid, store, n);
 			store_progress(piece.node, &progress);
 		}
@@ -514,7 +482,7 @@ cpii_ingest_batch(CpiiIngestResult *result)
 	{
 		store = tuplestore_begin_heap(false, false, work_mem);
 		n = collect(&segment, limit, &progress, tupdesc, store);
-		cover_months();
+		cpii_partition_cover(first_at, last_at);
 		insert_batch(relid, store, n);
 		store_progress(segment.node, &progress);
 		tuplestore_end(store);
@@ -530,71 +498,4 @@ cpii_ingest_batch(CpiiIngestResult *result)
 	result->done_before = cursor_segment;
 
 	SPI_finish();
-}
-
-/* ---- partitions ---- */
-
-/*
- * Make the partition for a month (months counted from year 0), as a member of
- * the extension: dumps leave it out like the rest of the audit trail.
- */
-static void
-make_partition(int month_number)
-{
-	int			year = month_number / 12;
-	int			month = month_number % 12 + 1;
-	int			next_year = (month_number + 1) / 12;
-	int			next_month = (month_number + 1) % 12 + 1;
-	char		name[NAMEDATALEN];
-	char		sql[512];
-
-	snprintf(name, sizeof(name), "audit_record_%04d_%02d", year, month);
-	if (OidIsValid(cpii_relation_oid(name, true)))
-		return;
-	snprintf(sql, sizeof(sql),
-			 "SELECT 1 FROM courier_pii.audit_record_default"
-			 " WHERE at OPERATOR(pg_catalog.>=) '%04d-%02d-01 00:00:00+00' AND at OPERATOR(pg_catalog.<) '%04d-%02d-01 00:00:00+00'",
-			 year, month, next_year, next_month);
-	cpii_internal_execute(sql, 0, NULL, NULL, NULL, true, 1);
-	if (SPI_processed > 0)
-		return;
-	snprintf(sql, sizeof(sql),
-			 "CREATE TABLE courier_pii.%s PARTITION OF courier_pii.audit_record"
-			 " FOR VALUES FROM ('%04d-%02d-01 00:00:00+00') TO ('%04d-%02d-01 00:00:00+00')",
-			 name, year, month, next_year, next_month);
-	cpii_internal_execute(sql, 0, NULL, NULL, NULL, false, 0);
-	snprintf(sql, sizeof(sql),
-			 "COMMENT ON TABLE courier_pii.%s IS 'audit records of %04d-%02d (UTC)'",
-			 name, year, month);
-	cpii_internal_execute(sql, 0, NULL, NULL, NULL, false, 0);
-
-	/* in the extension's script it is a member from the beginning */
-	if (creating_extension)
-		return;
-	/* since 17 a table's row type is a member with it: the server knows */
-	cpii_internal_execute(psprintf("ALTER EXTENSION courier_pii ADD TABLE courier_pii.%s", name),
-						  0, NULL, NULL, NULL, false, 0);
-}
-
-void
-cpii_ingest_make_partitions(void)
-{
-	int			month_number = month_of(GetCurrentTimestamp());
-
-	SPI_connect();
-	make_partition(month_number);
-	make_partition(month_number + 1);
-	SPI_finish();
-}
-
-/* for the extension's script */
-Datum
-cpii_audit_make_partitions(PG_FUNCTION_ARGS)
-{
-	if (!superuser())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to make audit partitions")));
-	cpii_ingest_make_partitions();
-	PG_RETURN_VOID();
 }

@@ -55,7 +55,4 @@ extern void cpii_ingest_restart(void);
 /* bad data ended the last batch: go on in small steps for a while */
 extern void cpii_ingest_careful(void);
 
-/* make the partitions for this month and the next one */
-extern void cpii_ingest_make_partitions(void);
-
 #endif							/* CPII_AUDIT_INGEST_H */

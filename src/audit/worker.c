@@ -49,6 +49,7 @@
 
 #include "audit/inflight.h"
 #include "audit/ingest.h"
+#include "audit/partition.h"
 #include "audit/record.h"
 #include "audit/ship.h"
 #include "audit/spool.h"
@@ -244,7 +245,7 @@ partitions(MemoryContext context)
 	{
 		cpii_background_begin("making audit partitions");
 		if (have_extension())
-			cpii_ingest_make_partitions();
+			cpii_partition_make();
 		cpii_background_end();
 	}
 	PG_CATCH();
