@@ -239,6 +239,7 @@ OBJS = \
 	src/people/roster_file.o \
 	src/people/roster_read.o \
 	src/people/sealed_account.o \
+	src/people/sealed_share.o \
 	src/people/set_actor.o \
 	src/people/standby.o
 

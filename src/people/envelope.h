@@ -8,6 +8,8 @@
 #ifndef CPII_PEOPLE_ENVELOPE_H
 #define CPII_PEOPLE_ENVELOPE_H
 
+#include "fmgr.h"
+
 #include "base/compat.h"
 #include "crypto/shamir.h"
 #include "crypto/signature.h"
@@ -31,6 +33,9 @@ typedef struct CpiiSealedAccount
 
 /* lock and read it; SPI is connected.  Raises 22023 unless missing_ok */
 extern bool cpii_sealed_get(Oid role, CpiiSealedAccount *account, bool missing_ok);
+
+/* the role of argument 0, on a server that can be written to */
+extern Oid	cpii_sealed_role_argument(FunctionCallInfo fcinfo);
 
 /* raise 55000 unless the state is "sealed" */
 extern void cpii_sealed_require(const CpiiSealedAccount *account);
