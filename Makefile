@@ -235,6 +235,7 @@ OBJS = \
 	src/people/posture.o \
 	src/people/report.o \
 	src/people/roster.o \
+	src/people/roster_table.o \
 	src/people/roster_change.o \
 	src/people/roster_file.o \
 	src/people/roster_read.o \

@@ -37,24 +37,11 @@ CPII_EXPORT Datum cpii_set_pool_role(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(cpii_pool_admits);
 PG_FUNCTION_INFO_V1(cpii_set_pool_role);
 
-/* a copy of what is known of the role; false when it belongs to nobody */
+/* nobody reaches a sealed or joint account through a pool */
 static bool
 person_facts(Oid role, RosterFacts *facts)
 {
-	RosterEntry *entry;
-	bool		found = false;
-
-	LWLockAcquire(cpii_roster_lock, LW_SHARED);
-	entry = cpii_roster_find(role);
-	/* nobody reaches a sealed or joint account through a pool */
-	if (entry != NULL && (entry->facts.flags & ROSTER_PERSON) &&
-		(entry->facts.flags & ROSTER_HELD) == 0)
-	{
-		*facts = entry->facts;
-		found = true;
-	}
-	LWLockRelease(cpii_roster_lock);
-	return found;
+	return cpii_roster_person(role, facts) && (facts->flags & ROSTER_HELD) == 0;
 }
 
 static bool

@@ -97,7 +97,7 @@ extern RosterTable *cpii_roster_table;
 extern LWLock *cpii_roster_lock;	/* the table */
 extern LWLock *cpii_roster_file_lock;	/* writing the snapshot file */
 
-/* ---- roster.c; the caller holds cpii_roster_lock ---- */
+/* ---- roster_table.c; the caller holds cpii_roster_lock ---- */
 extern RosterEntry *cpii_roster_entries(void);
 extern RosterEntry *cpii_roster_find(Oid role);
 /* find or create; NULL when the table is full */
@@ -108,6 +108,11 @@ extern bool cpii_roster_set(RosterEntry *entry, const RosterAccount *account);
 extern void cpii_roster_compact(void);
 /* how many more roles fit */
 extern uint32 cpii_roster_room(void);
+
+/* ---- roster_table.c; takes the lock itself ---- */
+/* a copy of what is known of a person's login; false when it is nobody's */
+extern bool cpii_roster_person(Oid role, RosterFacts *facts);
+extern void cpii_roster_table_init(void);
 
 /* ---- roster.c; takes the lock itself ---- */
 /*
