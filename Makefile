@@ -225,6 +225,7 @@ OBJS = \
 	src/people/login_rule.o \
 	src/people/membership.o \
 	src/people/password.o \
+	src/people/password_change.o \
 	src/people/password_gate.o \
 	src/people/password_register.o \
 	src/people/password_rule.o \

@@ -11,6 +11,8 @@
 
 #include "nodes/plannodes.h"
 
+#include "base/compat.h"
+
 /* ---- password.c ---- */
 
 /*
@@ -18,13 +20,6 @@
  * being made).  Looks at the register where it can be read.
  */
 extern void cpii_password_check(Oid role, const char *role_name,
-								const char *password);
-
-/*
- * Set a password without asking the rules; the text is nowhere but in the
- * catalog, as a verifier.  SPI is connected.
- */
-extern void cpii_password_store(Oid role, const char *role_name,
 								const char *password);
 
 /* the same for one person's half of a joint password of a role */
@@ -40,7 +35,19 @@ extern bool cpii_password_expired(Oid role);
 /* the function that is changing a password passes the password hook */
 extern bool cpii_password_own_change;
 
+/* raise 22023 with this reason */
+pg_noreturn extern void cpii_password_refuse_weak(const char *why);
+
 extern void cpii_password_init(void);
+
+/* ---- password_change.c ---- */
+
+/*
+ * Set a password without asking the rules; the text is nowhere but in the
+ * catalog, as a verifier.  SPI is connected.
+ */
+extern void cpii_password_store(Oid role, const char *role_name,
+								const char *password);
 
 /* ---- password_register.c ---- */
 
