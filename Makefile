@@ -189,6 +189,7 @@ OBJS = \
 	src/guard/package.o \
 	src/guard/prepared.o \
 	src/guard/purge.o \
+	src/guard/start_hook.o \
 	src/guard/statement_hooks.o \
 	src/guard/ticket.o \
 	src/guard/ticket_decide.o \

@@ -200,6 +200,10 @@ extern void cpii_trojan_init(void);
 /* executor runs below us, the extension's own not counted */
 extern int	cpii_executor_depth;
 
+/* ---- start_hook.c ---- */
+
+extern void cpii_executor_start_init(void);
+
 /* ---- meter.c ---- */
 
 /* values between two looks at the shared counters */

@@ -15,8 +15,6 @@
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "executor/executor.h"
-#include "miscadmin.h"
-#include "pgstat.h"
 #include "tcop/utility.h"
 #include "utils/inval.h"
 
@@ -32,119 +30,12 @@
 #include "guard/ticket.h"
 #include "people/password.h"
 #include "people/roster.h"
-#include "policy/plan_roles.h"
 #include "policy/probe.h"
 
 int			cpii_executor_depth = 0;
 
-static ExecutorStart_hook_type prev_ExecutorStart = NULL;
 static ExecutorRun_hook_type prev_ExecutorRun = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish = NULL;
-
-static void
-start_plan(QueryDesc *queryDesc, int eflags)
-{
-	if (prev_ExecutorStart)
-		prev_ExecutorStart(queryDesc, eflags);
-	else
-		standard_ExecutorStart(queryDesc, eflags);
-}
-
-static inline void
-call_ExecutorStart(QueryDesc *queryDesc, int eflags)
-{
-	if (unlikely(cpii_spill_may(queryDesc)))
-		cpii_spill_start(queryDesc, eflags, start_plan);
-	else
-		start_plan(queryDesc, eflags);
-}
-
-/*
- * A session that must change its password first: asked at the start and again
- * at each run, because a portal may have been opened before.
- */
-static inline void
-gate_password(const PlannedStmt *plan)
-{
-	if (unlikely(cpii_roster_restricted) && cpii_internal_depth == 0 &&
-		!IsParallelWorker())
-		cpii_password_gate_plan(plan);
-}
-
-static pg_noinline void
-start_watched(QueryDesc *queryDesc, int eflags)
-{
-	bool		opened;
-	int			nrelations;
-
-	cpii_plain_rtable = NIL;
-	if (cpii_executor_depth == 0 && cpii_internal_depth == 0 && !IsParallelWorker())
-	{
-		/* what was revoked meanwhile holds within an open transaction, too */
-		AcceptInvalidationMessages();
-		cpii_roster_check();
-		cpii_plan_roles_check();
-	}
-	gate_password(queryDesc->plannedstmt);
-	if (IsParallelWorker() || cpii_internal_depth > 0)
-	{
-		call_ExecutorStart(queryDesc, eflags);
-		return;
-	}
-	cpii_meter_forget_slices(queryDesc);
-
-	/* an account of its own, so that a refused permission is recorded */
-	opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
-							   queryDesc->sourceText,
-							   queryDesc->plannedstmt->queryId);
-	nrelations = cpii_statement.nrelations;
-	if (cpii_account_touch_plan(queryDesc->plannedstmt))
-	{
-		PG_TRY();
-		{
-			cpii_account_prepare();
-			cpii_hygiene_plan(queryDesc);
-			/* scans count what they meet */
-			queryDesc->instrument_options |= INSTRUMENT_ROWS;
-			call_ExecutorStart(queryDesc, eflags);
-		}
-		PG_CATCH();
-		{
-			if (opened)
-				cpii_account_close_error();
-			PG_RE_THROW();
-		}
-		PG_END_TRY();
-		/* nothing was read yet; the run will touch them again */
-		cpii_statement.nrelations = nrelations;
-	}
-	else
-	{
-		/* nothing of ours: an error here must not leave the account open */
-		if (opened)
-			cpii_account_drop();
-		call_ExecutorStart(queryDesc, eflags);
-	}
-	if (opened)
-		cpii_account_drop();
-}
-
-static void
-cpii_ExecutorStart(QueryDesc *queryDesc, int eflags)
-{
-	if (likely(cpii_plan_has(queryDesc->plannedstmt, CPII_PLAN_PLAIN)))
-	{
-		/*
-		 * Nothing of ours, and no cached plan below it: what a built-in
-		 * function such as query_to_xml() reads is planned when it is called.
-		 */
-		cpii_meter_forget_slices(queryDesc);
-		cpii_plain_rtable = queryDesc->plannedstmt->rtable;
-		call_ExecutorStart(queryDesc, eflags);
-	}
-	else
-		start_watched(queryDesc, eflags);
-}
 
 static inline void
 call_ExecutorRun(CPII_EXECUTOR_RUN_PARAMS)
@@ -322,7 +213,7 @@ run_pure(CPII_EXECUTOR_RUN_PARAMS)
 		if (unlikely(!cpii_account_started))
 			cpii_account_start();
 	}
-	gate_password(queryDesc->plannedstmt);
+	cpii_password_gate(queryDesc->plannedstmt);
 	if (unlikely(cpii_spill_shown()))
 		run_pure_after_clear(CPII_EXECUTOR_RUN_ARGS);
 	else
@@ -351,7 +242,7 @@ run_plain(CPII_EXECUTOR_RUN_PARAMS)
 	spill.query = NULL;
 	if (save_depth == 0)
 		cpii_roster_check();
-	gate_password(queryDesc->plannedstmt);
+	cpii_password_gate(queryDesc->plannedstmt);
 	opened = cpii_account_open(CMDTAG_SELECT, queryDesc->sourceText,
 							   queryDesc->plannedstmt->queryId);
 	save_writing = opened ? false : cpii_statement.writing;
@@ -437,7 +328,7 @@ run_watched(CPII_EXECUTOR_RUN_PARAMS)
 		AcceptInvalidationMessages();
 		cpii_roster_check();
 	}
-	gate_password(queryDesc->plannedstmt);
+	cpii_password_gate(queryDesc->plannedstmt);
 	frame.opened = cpii_account_open(CreateCommandTag((Node *) queryDesc->plannedstmt),
 									 queryDesc->sourceText,
 									 queryDesc->plannedstmt->queryId);
@@ -610,8 +501,7 @@ cpii_guard_init(void)
 	cpii_plan_hook_init();
 	cpii_spill_init();
 
-	prev_ExecutorStart = ExecutorStart_hook;
-	ExecutorStart_hook = cpii_ExecutorStart;
+	cpii_executor_start_init();
 	prev_ExecutorRun = ExecutorRun_hook;
 	ExecutorRun_hook = cpii_ExecutorRun;
 	prev_ExecutorFinish = ExecutorFinish_hook;

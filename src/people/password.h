@@ -9,9 +9,12 @@
 #ifndef CPII_PASSWORD_H
 #define CPII_PASSWORD_H
 
+#include "access/parallel.h"
 #include "nodes/plannodes.h"
 
 #include "base/compat.h"
+#include "base/internal.h"
+#include "people/roster.h"
 
 /* ---- password.c ---- */
 
@@ -89,6 +92,18 @@ extern void cpii_password_noted(bool prehashed);
  * can do nothing but change the password.
  */
 extern void cpii_password_gate_plan(const PlannedStmt *plan);
+
+/*
+ * The same, for every plan: asked at the start and again at each run, because a
+ * portal may have been opened before.
+ */
+static inline void
+cpii_password_gate(const PlannedStmt *plan)
+{
+	if (unlikely(cpii_roster_restricted) && cpii_internal_depth == 0 &&
+		!IsParallelWorker())
+		cpii_password_gate_plan(plan);
+}
 extern void cpii_password_gate_utility(Node *stmt);
 /* a function called without a statement, over the fast path */
 extern void cpii_password_gate_call(Oid function);
