@@ -126,27 +126,30 @@ class_bit(int class_id)
 	return cpii_class_is_builtin(class_id) ? ((uint32) 1) << class_id : 1;
 }
 
-/* may the writer see the tag of what is sealed?  Asked once in a statement */
-static CpiiDirectRead
-direct_read(int class_id)
+static pg_noinline void
+ask_direct_read(int class_id, uint32 bit)
 {
 	CpiiStatement *s = &cpii_statement;
+	CpiiDirectRead reads = cpii_duties_sealed() ? cpii_direct_read(class_id) :
+		CPII_READS_NOTHING;
+
+	s->readers_asked |= bit;
+	if (reads != CPII_READS_NOTHING)
+		s->readers |= bit;
+	if (reads == CPII_READS_OTHERS)
+		s->readers_of_others |= bit;
+}
+
+/* may the writer see the tag of what is sealed?  Asked once in a statement */
+static inline CpiiDirectRead
+direct_read(int class_id)
+{
+	const CpiiStatement *s = &cpii_statement;
 	uint32		bit = class_bit(class_id);
 
-	if (!cpii_class_is_searchable(class_id))
-		return CPII_READS_NOTHING;
 	if (unlikely((s->readers_asked & bit) == 0))
-	{
-		CpiiDirectRead reads = cpii_duties_sealed() ? cpii_direct_read(class_id) :
-			CPII_READS_NOTHING;
-
-		s->readers_asked |= bit;
-		if (reads != CPII_READS_NOTHING)
-			s->readers |= bit;
-		if (reads == CPII_READS_OTHERS)
-			s->readers_of_others |= bit;
-	}
-	if ((s->readers & bit) == 0)
+		ask_direct_read(class_id, bit);
+	if (likely((s->readers & bit) == 0) || !cpii_class_is_searchable(class_id))
 		return CPII_READS_NOTHING;
 	return (s->readers_of_others & bit) != 0 ? CPII_READS_OTHERS : CPII_READS_OWN;
 }

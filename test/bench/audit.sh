@@ -56,9 +56,11 @@ ingest=$((audit_records * 1000 / ($(date +%s%3N) - at)))
 say "ingest of $audit_records records: $ingest a second (aim 20000)"
 sql 6001 -c 'CREATE ROLE bench_auditor LOGIN' -c 'GRANT pii_auditor TO bench_auditor' >/dev/null
 at=$(date +%s%3N)
-problems=$(psql -X -q -A -t -h "$BENCH/socket" -p 6001 -U bench_auditor -d bench -c 'SELECT count(*) FROM courier_pii.audit_verify()')
-verify=$((audit_records * 1000 / ($(date +%s%3N) - at)))
-say "audit_verify(): $verify records a second (aim 200000), $problems problems"
+found=$(psql -X -q -A -t -h "$BENCH/socket" -p 6001 -U bench_auditor -d bench -c 'SELECT * FROM courier_pii.audit_verify()')
+took=$(($(date +%s%3N) - at))
+# the measurements before have left records of their own, which are verified, too
+all=$(psql -X -q -A -t -h "$BENCH/socket" -p 6001 -U bench_auditor -d bench -c 'SELECT count(*) FROM courier_pii.audit_log')
+say "audit_verify(): $((all * 1000 / took)) records a second (aim 200000), problems: ${found:-none}"
 sql 6001 -c 'VACUUM ANALYZE courier_pii.audit_record' >/dev/null 2>&1 || :
 
 # ---- a person's month in a long trail ----
