@@ -20,7 +20,9 @@
 #include "postgres.h"
 
 #include "access/parallel.h"
+#include "access/xact.h"
 #include "miscadmin.h"
+#include "nodes/memnodes.h"
 #include "replication/logicalworker.h"
 #include "tcop/tcopprot.h"
 
@@ -32,6 +34,7 @@
 #include "base/internal.h"
 #include "base/session.h"
 #include "base/ticket.h"
+#include "base/transaction.h"
 #include "policy/catalog.h"
 #include "policy/direct_read.h"
 #include "policy/probe.h"
@@ -40,19 +43,21 @@
 /* literals that a person without search permission may seal in one statement */
 #define LITERALS_WITHOUT_SEARCH 20
 
-/* classes whose early values are counted apart; those of more go with the last */
-#define EARLY_CLASSES 16
+/* so many kinds of early values are counted apart; those of more go with the last */
+#define EARLY_KINDS 16
 
 typedef struct Early
 {
 	int			class_id;
+	SubTransactionId bound;		/* parameters: of a portal that was made in this
+								 * subtransaction; else InvalidSubTransactionId */
 	int64		values;
 } Early;
 
 bool		cpii_probe_waits = false;
 
 /* values sealed before the statement began that answers for them */
-static Early early[EARLY_CLASSES];
+static Early early[EARLY_KINDS];
 static int	nearly = 0;
 
 /*
@@ -174,10 +179,54 @@ count_literal(int class_id)
 	cpii_statement_probe(class_id);
 }
 
+/*
+ * Are parameters of a portal read?  They are made in its memory; literals are
+ * made where the statement is parsed.
+ */
+static bool
+is_binding(void)
+{
+	return cpii_planning_depth == 0 &&
+		strcmp(CurrentMemoryContext->name, "PortalContext") == 0;
+}
+
+/*
+ * Portals end with the (sub)transaction that made them, when it is undone: what
+ * was bound to them reaches nobody.  Prepared statements, with their literals,
+ * stay.
+ */
+static void
+forget_bound(SubTransactionId since)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < nearly; i++)
+		if (early[i].bound == InvalidSubTransactionId || early[i].bound < since)
+			early[kept++] = early[i];
+	nearly = kept;
+	cpii_probe_waits = nearly > 0;
+}
+
+static void
+at_transaction(XactEvent event)
+{
+	if (event == XACT_EVENT_ABORT && nearly > 0)
+		forget_bound(TopSubTransactionId);
+}
+
+static void
+at_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB && nearly > 0)
+		forget_bound(mine);
+}
+
 /* no statement runs yet: the next one will answer for it */
 static void
 note_early(int class_id, const char *text, size_t len)
 {
+	SubTransactionId bound = is_binding() ? GetCurrentSubTransactionId() :
+		InvalidSubTransactionId;
 	int			i = 0;
 
 	/* rows of a publication, written for its subscription's owner */
@@ -191,14 +240,18 @@ note_early(int class_id, const char *text, size_t len)
 				 errhint("Call the function in a SELECT statement.")));
 	if (cpii_planning_depth > 0 && !cpii_subject_add(&planned, class_id, text, len))
 		return;
-	while (i < nearly && early[i].class_id != class_id && i < EARLY_CLASSES - 1)
+	while (i < nearly && i < EARLY_KINDS - 1 &&
+		   (early[i].class_id != class_id || early[i].bound != bound))
 		i++;
 	if (i == nearly)
 	{
 		early[i].class_id = class_id;
+		early[i].bound = bound;
 		early[i].values = 0;
 		nearly++;
 	}
+	else if (early[i].bound != bound)
+		early[i].bound = InvalidSubTransactionId;
 	early[i].values++;
 	cpii_probe_waits = true;
 }
@@ -206,7 +259,7 @@ note_early(int class_id, const char *text, size_t len)
 void
 cpii_probe_early(void)
 {
-	Early		waiting[EARLY_CLASSES];
+	Early		waiting[EARLY_KINDS];
 	int			n = nearly;
 
 	/* whatever comes of it: asked for once */
@@ -265,4 +318,5 @@ cpii_probe_init(void)
 	cpii_search_probe_hook = search_probe;
 	cpii_literal_probe_hook = literal_probe;
 	cpii_existing_probe_hook = cpii_probe_existing;
+	cpii_at_transaction(at_transaction, at_subtransaction);
 }

@@ -104,6 +104,36 @@ $before = probes_of($super);
 is($searcher->query(q{SELECT count(*) FROM depot.parcel WHERE phone = '13800000002'::text::courier_pii.phone})->{rows}[0][0], 1, 'a typed text finds');
 is(probes_of($super) - $before, 1, 'a value that is sealed for the plan and again when it runs is one');
 
+# parameters of a portal that is gone reach nobody, whatever they were
+my $clerk = CourierPiiWire->new($node, 'clerk');
+my $several = 'INSERT INTO depot.box (phone) VALUES ' . join(', ', map { "(\$$_)" } 1 .. 30);
+$clerk->parse($several);
+$clerk->bind('', 0, map { $_ == 28 ? '138****0028' : sprintf '138%08d', $_ } 1 .. 30);
+is($clerk->sync->{state}, 'PI007', 'one of many parameters is refused');
+is($clerk->query('SELECT 1')->{state}, '', 'the next statement does not answer for the others');
+$clerk->query('BEGIN; SAVEPOINT a');
+$clerk->parse($several);
+$clerk->bind('', 0, map { $_ == 28 ? '138****0028' : sprintf '138%08d', $_ } 1 .. 30);
+is($clerk->sync->{state}, 'PI007', 'likewise within a savepoint');
+is($clerk->query('ROLLBACK TO a')->{state}, '', 'which is undone');
+is($clerk->query('SELECT 1')->{state}, '', 'and forgotten');
+$clerk->query('ROLLBACK');
+is(probes_of('clerk'), 0, 'none of it is a probe');
+# a portal of before the savepoint is still there, and so is what was parsed
+$wire->query('BEGIN');
+$wire->parse('SELECT $1::courier_pii.phone[]');
+$wire->bind('kept', 0, guesses(21));
+$wire->sync;
+$wire->query($_) for 'SAVEPOINT a', 'SELECT 1/0', 'ROLLBACK TO a';
+$wire->execute('kept');
+is($wire->sync->{state}, 'PI001', 'a portal answers after a savepoint was undone');
+$wire->query('ROLLBACK');
+$wire->query('BEGIN');
+$wire->send_message('P', "named\0SELECT '" . guesses(21) . "'::courier_pii.phone[]\0" . pack('n', 0));
+$wire->sync;
+$wire->query('ROLLBACK');
+is($wire->query('SELECT 1')->{state}, 'PI001', 'literals of a prepared statement are answered for after a rollback');
+
 my $call = $node->safe_psql($db, q{
 	CREATE FUNCTION depot.show_tag(p courier_pii.phone) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN format('%s', p); END $$;
 	SELECT 'depot.show_tag(courier_pii.phone)'::regprocedure::oid});
