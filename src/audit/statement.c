@@ -14,6 +14,7 @@
 #include "audit/record.h"
 #include "audit/statement.h"
 #include "audit/subject.h"
+#include "base/classes.h"
 #include "base/errcodes.h"
 #include "base/settings.h"
 
@@ -21,12 +22,6 @@ CpiiStatement cpii_statement;
 CpiiBudgetSource cpii_budget_source = NULL;
 CpiiBeginRecord cpii_begin_record = NULL;
 CpiiBeforeClear cpii_before_clear = NULL;
-
-static inline uint32
-class_bit(int class_id)
-{
-	return class_id > 0 && class_id < 32 ? ((uint32) 1) << class_id : 1;
-}
 
 static pg_noinline void
 admit(void)
@@ -126,7 +121,7 @@ cpii_statement_disclose(int class_id)
 	s->disclosed++;
 	if (cpii_inflight != NULL)
 		cpii_inflight->disclosed = s->disclosed;
-	s->classes |= class_bit(class_id);
+	s->classes |= cpii_class_bit(class_id);
 	if (unlikely(s->begin_seq == 0 && (s->disclosed & (s->disclosed - 1)) == 0))
 	{
 		if (cpii_begin_record != NULL)
@@ -144,7 +139,7 @@ cpii_statement_mask(int class_id)
 	s->masked++;
 	if (cpii_inflight != NULL)
 		cpii_inflight->masked = s->masked;
-	s->classes |= class_bit(class_id);
+	s->classes |= cpii_class_bit(class_id);
 }
 
 /* both kinds of probes, for whoever looks on */
@@ -153,7 +148,7 @@ show_probes(int class_id)
 {
 	if (cpii_inflight != NULL)
 		cpii_inflight->probes = cpii_statement.probes + cpii_statement.noted;
-	cpii_statement.classes |= class_bit(class_id);
+	cpii_statement.classes |= cpii_class_bit(class_id);
 }
 
 void

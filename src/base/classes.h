@@ -13,6 +13,7 @@
 #define CPII_CLASSES_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 typedef enum CpiiClass
 {
@@ -56,6 +57,13 @@ typedef enum CpiiClass
 #define cpii_class_is_searchable(id) \
 	(cpii_class_is_custom(id) ? ((id) & 1) != 0 : \
 	 cpii_class_is_builtin(id) && cpii_class_table[id].searchable)
+
+/* a class in a set: bit n = class n, bit 0 = a company's own, all together */
+static inline uint32_t
+cpii_class_bit(int class_id)
+{
+	return cpii_class_is_builtin(class_id) ? ((uint32_t) 1) << class_id : 1;
+}
 
 typedef struct CpiiClassInfo
 {

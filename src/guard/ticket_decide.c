@@ -155,6 +155,18 @@ decide(const CpiiRequest *request, const char *state, const char *person,
 						  6, types, values, nulls, false, 0);
 }
 
+/* the request ends here: decided, told and recorded */
+static void
+finish(const CpiiRequest *request, const char *command, const char *state,
+	   const char *person, const char *note)
+{
+	SPI_connect();
+	decide(request, state, person, note, GetCurrentTimestamp(), 0);
+	cpii_ticket_announce(request, state, person, note);
+	SPI_finish();
+	cpii_ticket_record(request, command, "ok");
+}
+
 /* approve(request_id, note) */
 Datum
 cpii_approve(PG_FUNCTION_ARGS)
@@ -233,11 +245,7 @@ cpii_reject(PG_FUNCTION_ARGS)
 	if (strcmp(request.state, "pending") != 0)
 		wrong_state(&request, "pending");
 	refuse_own(&request, &person, "reject");
-	SPI_connect();
-	decide(&request, "rejected", person.name, note, GetCurrentTimestamp(), 0);
-	cpii_ticket_announce(&request, "rejected", person.name, note);
-	SPI_finish();
-	cpii_ticket_record(&request, "reject", "ok");
+	finish(&request, "reject", "rejected", person.name, note);
 	PG_RETURN_VOID();
 }
 
@@ -264,11 +272,7 @@ cpii_cancel(PG_FUNCTION_ARGS)
 		strcmp(request.state, "approved") != 0)
 		wrong_state(&request, "pending or approved");
 	cpii_ticket_file_revoke(request.id, request.digest);
-	SPI_connect();
-	decide(&request, "cancelled", person.name, note, GetCurrentTimestamp(), 0);
-	cpii_ticket_announce(&request, "cancelled", person.name, note);
-	SPI_finish();
-	cpii_ticket_record(&request, "cancel", "ok");
+	finish(&request, "cancel", "cancelled", person.name, note);
 	PG_RETURN_VOID();
 }
 
@@ -292,11 +296,7 @@ cpii_revoke_ticket(PG_FUNCTION_ARGS)
 		wrong_state(&request, "approved or in use");
 	refuse_own(&request, &person, "revoke_ticket");
 	cpii_ticket_file_revoke(request.id, request.digest);
-	SPI_connect();
-	decide(&request, "revoked", person.name, note, GetCurrentTimestamp(), 0);
-	cpii_ticket_announce(&request, "revoked", person.name, note);
-	SPI_finish();
-	cpii_ticket_record(&request, "revoke_ticket", "ok");
+	finish(&request, "revoke_ticket", "revoked", person.name, note);
 	PG_RETURN_VOID();
 }
 

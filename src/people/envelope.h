@@ -44,9 +44,6 @@ extern void cpii_sealed_require(const CpiiSealedAccount *account);
 extern int	cpii_sealed_share_of(const CpiiSealedAccount *account,
 								 const char *staff_no, char **state,
 								 char **digest);
-/* record and raise 42501 */
-pg_noreturn extern void cpii_sealed_not_custodian(const CpiiSealedAccount *account,
-												  const char *command);
 
 /* digest of a share, as the register has it */
 extern char *cpii_sealed_digest(const CpiiShare *share);

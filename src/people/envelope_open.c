@@ -282,7 +282,7 @@ check_share(const CpiiSealedAccount *account, const char *text,
 	int			number = cpii_sealed_share_of(account, staff_no, &state, &digest);
 
 	if (number == 0)
-		cpii_sealed_not_custodian(account, "give_share");
+		cpii_held_not_custodian(account->name, "give_share");
 	switch (cpii_share_parse(text, strlen(text), share))
 	{
 		case CPII_SHARE_GOOD:

@@ -14,6 +14,7 @@
 #include "datatype/timestamp.h"
 #include "nodes/nodes.h"
 
+#include "base/compat.h"
 #include "base/session.h"
 
 /* ---- held_account.c ---- */
@@ -37,6 +38,10 @@ extern void cpii_held_utility(Node *stmt);
  * roles behind a pool, nor for roles that are nobody's.
  */
 extern const CpiiActor *cpii_held_person(void);
+
+/* record and raise 42501: who acts is no custodian of that role */
+pg_noreturn extern void cpii_held_not_custodian(const char *role_name,
+												const char *command);
 
 /* may the role become a held account?  SPI is connected */
 extern void cpii_held_check_role(Oid role);

@@ -102,6 +102,16 @@ cpii_held_person(void)
 }
 
 void
+cpii_held_not_custodian(const char *role_name, const char *command)
+{
+	cpii_audit_note(CPII_ACT_DENIED, command, "denied",
+					cpii_json_pairs("role", role_name, "reason", "not a custodian", NULL));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("you are not a custodian of role \"%s\"", role_name)));
+}
+
+void
 cpii_held_check_role(Oid role)
 {
 	char		role_text[16];

@@ -118,16 +118,6 @@ half_of(const JointAccount *account, const char *staff_no)
 	return 0;
 }
 
-static void
-not_custodian(const JointAccount *account, const char *command)
-{
-	cpii_audit_note(CPII_ACT_DENIED, command, "denied",
-					cpii_json_pairs("role", account->name, "reason", "not a custodian", NULL));
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("you are not a custodian of role \"%s\"", account->name)));
-}
-
 /*
  * The account is in this state from now on, with the password that the role
  * has now.  A new series makes halves that wait worthless.
@@ -323,7 +313,7 @@ cpii_set_joint_password(PG_FUNCTION_ARGS)
 	get_account(role, &account);
 	number = half_of(&account, actor->staff_no);
 	if (number == 0)
-		not_custodian(&account, "set_joint_password");
+		cpii_held_not_custodian(account.name, "set_joint_password");
 	if (strcmp(account.state, "void") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -468,7 +458,7 @@ cpii_attend_joint(PG_FUNCTION_ARGS)
 	SPI_connect();
 	get_account(role, &account);
 	if (half_of(&account, actor->staff_no) != 2)
-		not_custodian(&account, "attend_joint");
+		cpii_held_not_custodian(account.name, "attend_joint");
 	cpii_held_event(role, "attend_joint", NULL, NULL, NULL);
 	SPI_finish();
 	enter(role);

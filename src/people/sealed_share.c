@@ -53,16 +53,6 @@ cpii_sealed_share_of(const CpiiSealedAccount *account, const char *staff_no,
 	return atoi(cpii_result_text(0, 1));
 }
 
-void
-cpii_sealed_not_custodian(const CpiiSealedAccount *account, const char *command)
-{
-	cpii_audit_note(CPII_ACT_DENIED, command, "denied",
-					cpii_json_pairs("role", account->name, "reason", "not a custodian", NULL));
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("you are not a custodian of role \"%s\"", account->name)));
-}
-
 static void
 set_share_state(const CpiiSealedAccount *account, int number, const char *state)
 {
@@ -104,7 +94,7 @@ cpii_take_share(PG_FUNCTION_ARGS)
 	cpii_sealed_require(&account);
 	number = cpii_sealed_share_of(&account, actor->staff_no, &state, &digest);
 	if (number == 0)
-		cpii_sealed_not_custodian(&account, "take_share");
+		cpii_held_not_custodian(account.name, "take_share");
 	if (strcmp(state, "waiting") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -154,7 +144,7 @@ cpii_report_share_lost(PG_FUNCTION_ARGS)
 	(void) cpii_sealed_get(role, &account, false);
 	number = cpii_sealed_share_of(&account, actor->staff_no, &state, &digest);
 	if (number == 0)
-		cpii_sealed_not_custodian(&account, "report_share_lost");
+		cpii_held_not_custodian(account.name, "report_share_lost");
 	set_share_state(&account, number, "lost");
 	cpii_held_event(role, "share_lost", NULL, NULL, cpii_text_or_null(fcinfo, 1));
 	texts[0] = account.role_text;

@@ -57,12 +57,6 @@ static bool reads_all = false;	/* whatever the tables' rights say */
 static uint32 own_classes = 0;
 static uint32 others_classes = 0;
 
-static inline uint32
-class_bit(int class_id)
-{
-	return cpii_class_is_builtin(class_id) ? ((uint32) 1) << class_id : 1;
-}
-
 /* ---- what changed ---- */
 
 /* no memory is taken here: it may be called while an error is handled */
@@ -179,9 +173,9 @@ look(Oid relid)
 			{
 				sealed = true;
 				if (owner)
-					entry.own |= class_bit(class_id);
+					entry.own |= cpii_class_bit(class_id);
 				else if (other || may_select(column, ATTNUM, Anum_pg_attribute_attacl))
-					entry.others |= class_bit(class_id);
+					entry.others |= cpii_class_bit(class_id);
 			}
 			ReleaseSysCache(column);
 		}
@@ -344,7 +338,7 @@ cpii_direct_read(int class_id)
 	}
 	if (stale || nchanged > 0)
 		renew();
-	if ((others_classes & class_bit(class_id)) != 0)
+	if ((others_classes & cpii_class_bit(class_id)) != 0)
 		return CPII_READS_OTHERS;
-	return (own_classes & class_bit(class_id)) != 0 ? CPII_READS_OWN : CPII_READS_NOTHING;
+	return (own_classes & cpii_class_bit(class_id)) != 0 ? CPII_READS_OWN : CPII_READS_NOTHING;
 }

@@ -124,13 +124,6 @@ search_probe(int class_id, bool through_view, const char *text, size_t len)
 
 /* ---- values that are sealed ---- */
 
-/* bits of classes in the statement's account; bit 0 = a company's own */
-static inline uint32
-class_bit(int class_id)
-{
-	return cpii_class_is_builtin(class_id) ? ((uint32) 1) << class_id : 1;
-}
-
 static pg_noinline void
 ask_direct_read(int class_id, uint32 bit)
 {
@@ -150,7 +143,7 @@ static inline CpiiDirectRead
 direct_read(int class_id)
 {
 	const CpiiStatement *s = &cpii_statement;
-	uint32		bit = class_bit(class_id);
+	uint32		bit = cpii_class_bit(class_id);
 
 	if (unlikely((s->readers_asked & bit) == 0))
 		ask_direct_read(class_id, bit);
